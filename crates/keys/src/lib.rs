@@ -1,0 +1,1 @@
+//! Secrets, keyring, wrapping, and the seam to key vaults.

@@ -1,0 +1,1 @@
+//! Files of sealed pages on a disk.

@@ -1,0 +1,1 @@
+//! The loadable SQLite extension.

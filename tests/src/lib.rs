@@ -1,0 +1,1 @@
+//! Disks that fail, crash and count, and the suites that use them.
