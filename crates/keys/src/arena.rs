@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use zeroize::Zeroize;
 
 /// The size of every cell, and so the longest secret.
-pub(crate) const CELL_LEN: usize = 64;
+pub(crate) const CELL_LEN: usize = 128;
 
-/// Sixty-four bytes of their own, zero at first, zeroed on drop.
+/// `CELL_LEN` bytes of their own, zero at first, zeroed on drop.
 pub(crate) struct Cell {
     bytes: NonNull<[u8; CELL_LEN]>,
     place: Place,
@@ -100,7 +100,7 @@ impl Chunk {
                 let bit = seen.trailing_ones();
                 let before = word.fetch_or(1 << bit, Ordering::Acquire);
                 if before & (1 << bit) == 0 {
-                    let index = u32::try_from(word_index * 64).expect("four words") + bit;
+                    let index = u32::try_from(word_index * 64).expect("two words") + bit;
                     return Some(Cell {
                         bytes: self.cell(index),
                         place: Place::Chunk(self, index),
@@ -237,7 +237,7 @@ mod system {
 static CHUNKS: [AtomicPtr<Chunk>; 64] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 64];
 
 const CANARY: u32 = 0x6364_616d;
-const WORD_COUNT: usize = 4;
+const WORD_COUNT: usize = 2;
 const CELL_COUNT: usize = 64 * WORD_COUNT;
 /// A multiple of every usual page size up to 16 KiB.
 const CHUNK_LEN: usize = CELL_COUNT * CELL_LEN;

@@ -164,7 +164,7 @@ impl DataKeys {
 
     /// The Ed25519 seed of the store's audit log.
     pub fn audit_seed(&self) -> Secret<32> {
-        Secret::fill_with(|place| place.copy_from_slice(self.audit_seed.expose()))
+        self.audit_seed.duplicate()
     }
 
     /// Whether this process is a fork of the one that unlocked the keys, and the keys are gone.

@@ -5,7 +5,7 @@ use zeroize::Zeroize;
 use crate::arena::{CELL_LEN, Cell};
 use crate::{KeysError, random};
 
-/// `N` secret bytes, at most 64.
+/// `N` secret bytes, at most 128.
 ///
 /// The bytes live outside the stack, in memory that is not swapped, not dumped and not inherited by a
 /// forked child, as far as the system grants it; they are zeroed on drop. There is no `Debug`, no
@@ -78,6 +78,11 @@ impl<const N: usize> Secret<N> {
             "a secret of the parent process was used in a forked child"
         );
         self.0.bytes().first_chunk().expect("FITS holds")
+    }
+
+    /// A copy, for an owner of its own. It is not `Clone`, so that every copy is a decision.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self::fill_with(|place| place.copy_from_slice(self.expose()))
     }
 
     /// Whether this process is a fork of the one that made the secret, and the bytes are gone.
