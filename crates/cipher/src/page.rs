@@ -13,7 +13,7 @@ use crate::error::{OpenError, SealError, SetupError};
 use crate::geometry::{PageNumber, PageSize, SLOT_LEN, SlotCount};
 use crate::slot::{
     AadTemplate, CRC, EMPTY_SLOT, HEAD, IV, IV_LEN, SALT, SECRETS, SECRETS_IV, SECRETS_LEN,
-    SECRETS_TAG, TAG, array, head, parse_head, write_crc,
+    SECRETS_TAG, TAG, array, claimed_version, head, parse_head, write_crc,
 };
 use crate::subkeys::{CAPACITY_DEFAULT, Purpose, SubkeyName, Subkeys};
 
@@ -127,6 +127,21 @@ impl PageCipher {
         plaintext: &[u8],
         frames: &mut [u8],
     ) -> Result<(), SealError> {
+        self.seal_versioned(first, 0, plaintext, frames)
+    }
+
+    /// The same for pages that have two homes, of which the higher version counts (format section 5.1).
+    ///
+    /// # Errors
+    ///
+    /// See [`PageCipher::seal`].
+    pub fn seal_versioned(
+        &self,
+        first: PageNumber,
+        version: u64,
+        plaintext: &[u8],
+        frames: &mut [u8],
+    ) -> Result<(), SealError> {
         let (size, stride) = (self.page_size.bytes(), self.stride());
         let count = plaintext.len() / size;
         expect_len(plaintext.len(), count * size)?;
@@ -145,7 +160,7 @@ impl PageCipher {
                     .expect("the last number of the run was checked");
                 let page = &pages[index * size..][..size];
                 let frame = &mut frames[index * stride..][..stride];
-                self.seal_one(&epoch, ivs, number, page, frame);
+                self.seal_one(&epoch, ivs, number, version, page, frame);
             });
             page += count as u64;
         }
@@ -166,7 +181,42 @@ impl PageCipher {
         frame: &[u8],
         plaintext: &mut [u8],
     ) -> Result<(), OpenError> {
-        let result = self.try_open(page, frame, plaintext);
+        self.open_as(page, 0, frame, plaintext)
+    }
+
+    /// The same for a page that has two homes: opens it as the version it claims.
+    ///
+    /// # Errors
+    ///
+    /// See [`PageCipher::open`].
+    pub fn open_versioned(
+        &self,
+        page: PageNumber,
+        frame: &[u8],
+        plaintext: &mut [u8],
+    ) -> Result<u64, OpenError> {
+        let version = self.claimed_version(frame);
+        self.open_as(page, version, frame, plaintext)?;
+        Ok(version)
+    }
+
+    /// The version that a frame claims. Nothing has checked it; 0 for a frame of another length.
+    #[must_use]
+    pub fn claimed_version(&self, frame: &[u8]) -> u64 {
+        frame
+            .get(self.page_size.bytes()..)
+            .and_then(|slots| slots.first_chunk())
+            .map_or(0, claimed_version)
+    }
+
+    fn open_as(
+        &self,
+        page: PageNumber,
+        version: u64,
+        frame: &[u8],
+        plaintext: &mut [u8],
+    ) -> Result<(), OpenError> {
+        let result = self.try_open(page, version, frame, plaintext);
         if result.is_err() {
             plaintext.zeroize();
         }
@@ -179,16 +229,17 @@ impl PageCipher {
         epoch: &Epoch,
         ivs: &[[u8; IV_LEN]],
         page: PageNumber,
+        version: u64,
         plaintext: &[u8],
         frame: &mut [u8],
     ) {
         let size = self.page_size.bytes();
-        let aad = |index: usize| self.layers[index].aad.of(page, epoch.dek);
+        let aad = |index: usize| self.layers[index].aad.of(page, version, epoch.dek);
         match (&epoch.layers[..], ivs) {
             ([layer], [iv]) => {
                 let (body, slots) = frame.split_at_mut(size);
                 slots[SLOT_LEN..].fill(0);
-                self.write_slot(0, epoch, layer, iv, slots);
+                self.write_slot(0, version, epoch, layer, iv, slots);
                 layer
                     .key
                     .seal(iv, &aad(0), plaintext, body, &mut slots[TAG]);
@@ -210,9 +261,13 @@ impl PageCipher {
 
                 frame.copy_within(size..message, size + SECRETS.start);
                 let (inner_slot, outer_slot) = frame[size..].split_at_mut(SLOT_LEN);
-                inner_slot[HEAD].copy_from_slice(&head(self.layers[0].algorithm, epoch.dek));
+                inner_slot[HEAD].copy_from_slice(&head(
+                    self.layers[0].algorithm,
+                    epoch.dek,
+                    version,
+                ));
                 inner_slot[CRC].fill(0);
-                self.write_slot(1, epoch, outer, outer_iv, outer_slot);
+                self.write_slot(1, version, epoch, outer, outer_iv, outer_slot);
                 outer_slot[TAG].copy_from_slice(&tag);
                 write_crc(frame, shifted(CRC, size + SLOT_LEN));
             }
@@ -224,12 +279,13 @@ impl PageCipher {
     fn write_slot(
         &self,
         index: usize,
+        version: u64,
         epoch: &Epoch,
         layer: &SealingLayer,
         iv: &[u8; IV_LEN],
         slot: &mut [u8],
     ) {
-        slot[HEAD].copy_from_slice(&head(self.layers[index].algorithm, epoch.dek));
+        slot[HEAD].copy_from_slice(&head(self.layers[index].algorithm, epoch.dek, version));
         slot[SALT].copy_from_slice(&layer.salt);
         slot[IV].copy_from_slice(iv);
         slot[CRC].fill(0);
@@ -239,6 +295,7 @@ impl PageCipher {
     fn try_open(
         &self,
         page: PageNumber,
+        version: u64,
         frame: &[u8],
         plaintext: &mut [u8],
     ) -> Result<(), OpenError> {
@@ -259,13 +316,13 @@ impl PageCipher {
         let (body, slots) = frame.split_at(size);
         let (slots, _) = slots.as_chunks::<SLOT_LEN>();
         let opened = match (&self.layers[..], slots) {
-            ([layer], [slot]) => self.open_single(layer, page, body, slot, plaintext),
+            ([layer], [slot]) => self.open_single(layer, (page, version), body, slot, plaintext),
             ([layer], [slot, empty]) if empty == EMPTY_SLOT => {
-                self.open_single(layer, page, body, slot, plaintext)
+                self.open_single(layer, (page, version), body, slot, plaintext)
             }
             ([inner, outer], [inner_slot, outer_slot]) => self.open_double(
                 [inner, outer],
-                page,
+                (page, version),
                 body,
                 [inner_slot, outer_slot],
                 plaintext,
@@ -278,19 +335,19 @@ impl PageCipher {
     fn open_single(
         &self,
         layer: &PageLayer,
-        page: PageNumber,
+        place: Place,
         body: &[u8],
         slot: &[u8; SLOT_LEN],
         plaintext: &mut [u8],
     ) -> Option<()> {
         let head = slot[HEAD].first_chunk()?;
-        self.open_layer(layer, page, head, [body, &[]], &slot[SECRETS], plaintext)
+        self.open_layer(layer, place, head, [body, &[]], &slot[SECRETS], plaintext)
     }
 
     fn open_double(
         &self,
         [inner, outer]: [&PageLayer; 2],
-        page: PageNumber,
+        place: Place,
         body: &[u8],
         [inner_slot, outer_slot]: [&[u8; SLOT_LEN]; 2],
         plaintext: &mut [u8],
@@ -304,14 +361,14 @@ impl PageCipher {
         self.scratch.with(|message| {
             self.open_layer(
                 outer,
-                page,
+                place,
                 outer_head,
                 sealed,
                 &outer_slot[SECRETS],
                 message,
             )?;
             let (body, secrets) = message.split_at(body.len());
-            self.open_layer(inner, page, inner_head, [body, &[]], secrets, plaintext)
+            self.open_layer(inner, place, inner_head, [body, &[]], secrets, plaintext)
         })
     }
 
@@ -319,13 +376,13 @@ impl PageCipher {
     fn open_layer(
         &self,
         layer: &PageLayer,
-        page: PageNumber,
+        (page, version): Place,
         head: &[u8; HEAD.end],
         sealed: [&[u8]; 2],
         secrets: &[u8],
         message: &mut [u8],
     ) -> Option<()> {
-        let dek = parse_head(head, layer.algorithm)?;
+        let dek = parse_head(head, layer.algorithm, version)?;
         let name = SubkeyName {
             layer: layer.layer,
             dek,
@@ -336,7 +393,7 @@ impl PageCipher {
             .find(self.epochs.keys(), self.epochs.purpose(), name)?;
         let iv = array(&secrets[SECRETS_IV]);
         let tag = array(&secrets[SECRETS_TAG]);
-        let aad = layer.aad.of(page, dek);
+        let aad = layer.aad.of(page, version, dek);
         match found.key().open(&iv, &aad, sealed, &tag, message) {
             Ok(()) => {
                 self.subkeys.verified(found);
@@ -377,6 +434,9 @@ impl Scratch {
         result
     }
 }
+
+/// Which version of which page.
+type Place = (PageNumber, u64);
 
 fn expect_len(found: usize, expected: usize) -> Result<(), SealError> {
     if found == expected {

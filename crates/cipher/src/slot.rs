@@ -37,20 +37,30 @@ pub(crate) const SECRETS_IV: Range<usize> = IV.start - SALT.start..IV.end - SALT
 /// See [`SECRETS_IV`].
 pub(crate) const SECRETS_TAG: Range<usize> = TAG.start - SALT.start..TAG.end - SALT.start;
 
-/// The head of a slot that was sealed with this algorithm and key.
-pub(crate) fn head(algorithm: Algorithm, dek: DekId) -> [u8; HEAD.end] {
+/// The head of a slot that was sealed with this algorithm and key, as this version of its page.
+pub(crate) fn head(algorithm: Algorithm, dek: DekId, version: u64) -> [u8; HEAD.end] {
     let mut head = [0; HEAD.end];
     head[HEAD_FORMAT] = FORMAT;
     head[HEAD_ALGORITHM] = algorithm as u8;
     head[HEAD_DEK].copy_from_slice(&dek.to_le_bytes());
+    head[HEAD_VERSION].copy_from_slice(&version.to_le_bytes());
     head
 }
 
-/// The DEK id of a slot's head; `None` when any other byte differs from what the policy
-/// and the format say.
-pub(crate) fn parse_head(found: &[u8; HEAD.end], algorithm: Algorithm) -> Option<DekId> {
+/// The DEK id of a slot's head; `None` when any other byte differs from what the policy,
+/// the expected version and the format say.
+pub(crate) fn parse_head(
+    found: &[u8; HEAD.end],
+    algorithm: Algorithm,
+    version: u64,
+) -> Option<DekId> {
     let dek = DekId::new(u32::from_le_bytes(array(&found[HEAD_DEK])))?;
-    (*found == head(algorithm, dek)).then_some(dek)
+    (*found == head(algorithm, dek, version)).then_some(dek)
+}
+
+/// The version that a slot claims; nothing has checked it.
+pub(crate) fn claimed_version(slot: &[u8; SLOT_LEN]) -> u64 {
+    u64::from_le_bytes(array(&slot[HEAD_VERSION]))
 }
 
 /// What all pages of a file share in their AAD, for one layer and key.
@@ -78,9 +88,10 @@ impl AadTemplate {
 
     /// The AAD of one page. Flags and reserved bytes are zero, and a slot that says otherwise was
     /// refused before it came here.
-    pub(crate) fn of(&self, page: PageNumber, dek: DekId) -> [u8; AAD_LEN] {
+    pub(crate) fn of(&self, page: PageNumber, version: u64, dek: DekId) -> [u8; AAD_LEN] {
         let mut aad = self.0;
         aad[AAD_PAGE].copy_from_slice(&page.as_u64().to_le_bytes());
+        aad[AAD_VERSION].copy_from_slice(&version.to_le_bytes());
         aad[AAD_DEK].copy_from_slice(&dek.to_le_bytes());
         aad
     }
@@ -134,8 +145,8 @@ const HEAD_FORMAT: usize = 0;
 const HEAD_ALGORITHM: usize = 1;
 const HEAD_FLAGS: Range<usize> = 2..4;
 const HEAD_DEK: Range<usize> = HEAD_FLAGS.end..HEAD_FLAGS.end + 4;
-const HEAD_RESERVED: Range<usize> = HEAD_DEK.end..HEAD_DEK.end + 8;
-const _: () = assert!(HEAD_RESERVED.end == HEAD.end);
+const HEAD_VERSION: Range<usize> = HEAD_DEK.end..HEAD_DEK.end + 8;
+const _: () = assert!(HEAD_VERSION.end == HEAD.end);
 
 const AAD_MAGIC: Range<usize> = 0..4;
 const AAD_LAYER: usize = 4;
@@ -145,10 +156,10 @@ const AAD_FORMAT: usize = 7;
 const AAD_STORE: Range<usize> = 8..24;
 const AAD_FILE: Range<usize> = AAD_STORE.end..AAD_STORE.end + 16;
 const AAD_PAGE: Range<usize> = AAD_FILE.end..AAD_FILE.end + 8;
-const AAD_RESERVED_1: Range<usize> = AAD_PAGE.end..AAD_PAGE.end + 8;
-const AAD_DEK: Range<usize> = AAD_RESERVED_1.end..AAD_RESERVED_1.end + 4;
+const AAD_VERSION: Range<usize> = AAD_PAGE.end..AAD_PAGE.end + 8;
+const AAD_DEK: Range<usize> = AAD_VERSION.end..AAD_VERSION.end + 4;
 const AAD_FLAGS: Range<usize> = AAD_DEK.end..AAD_DEK.end + 2;
-const AAD_RESERVED_2: Range<usize> = AAD_FLAGS.end..AAD_FLAGS.end + 2;
+const AAD_RESERVED: Range<usize> = AAD_FLAGS.end..AAD_FLAGS.end + 2;
 /// Bytes of the AAD.
 pub(crate) const AAD_LEN: usize = 64;
-const _: () = assert!(AAD_RESERVED_2.end == AAD_LEN);
+const _: () = assert!(AAD_RESERVED.end == AAD_LEN);
