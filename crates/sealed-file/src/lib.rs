@@ -1,5 +1,27 @@
 //! Files of sealed pages on a disk.
+//!
+//! A [`SealedFile`] is to its owner an ordinary file of bytes; on its [`Disk`] there are only sealed pages. An
+//! [`Opener`] finds the keys: it is made once by the program, and handed to the engine.
 
+mod custodian;
 mod disk;
+mod error;
+mod file;
+mod geometry;
+mod head;
+mod holes;
+mod opener;
+mod pages;
+mod record;
+mod records;
+mod run;
+mod scrub;
 
+pub use custodian::{Custodian, Rotated};
 pub use disk::{Disk, FileDisk};
+pub use error::Error;
+pub use file::{FileSetup, SealedFile};
+pub use geometry::{Geometry, LENGTH_MAX};
+pub use opener::{AuditPlace, NewStore, Opener, Recorded, Store, log_origin};
+pub use record::FileKind;
+pub use scrub::{Scrubbed, scrub, scrub_without_keys};

@@ -1,0 +1,170 @@
+//! What a custodian does to a store's keys. Nothing here touches a page, and nothing happens without a record.
+
+use std::path::{Path, PathBuf};
+
+use cofferdam_audit::{Action, AuditLog, EventKey, KeyRole, Sink};
+use cofferdam_keys::{KeyVersion, Keyring, Layer, Sequence, Unlocked};
+
+use crate::disk::FileDisk;
+use crate::error::Error;
+use crate::head::Head;
+use crate::opener::Opener;
+
+/// A store under a custodian's hand: unlocked, and locked against other custodians.
+///
+/// Applications may go on using the store meanwhile, also while its keyring is replaced.
+pub struct Custodian<'a> {
+    opener: &'a Opener,
+    path: PathBuf,
+    disk: FileDisk,
+    unlocked: Unlocked,
+}
+
+/// A rotation that has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotated {
+    /// The layer.
+    pub layer: Layer,
+    /// The version that wrapped before.
+    pub from: KeyVersion,
+    /// The version that wraps now.
+    pub to: KeyVersion,
+    /// The keyring's sequence now.
+    pub keyring_sequence: u64,
+}
+
+impl<'a> Custodian<'a> {
+    /// Takes a store in hand. The old key must still unwrap: nobody changes a key without proof of the one before.
+    ///
+    /// # Errors
+    /// As [`Opener::open_store`], and [`Error::Busy`] when another custodian has the store in hand.
+    pub fn open(opener: &'a Opener, path: &Path) -> Result<Custodian<'a>, Error> {
+        Custodian::take(opener, path, |disk| {
+            opener.unlock(disk, path)?.ok_or(Error::NotSealed {
+                plain_sqlite: false,
+            })
+        })
+    }
+
+    /// The same for an old copy that was put back: the only thing to do with it is
+    /// [`Custodian::accept_rollback`].
+    ///
+    /// # Errors
+    /// As [`Custodian::open`], but never [`Error::RolledBack`].
+    pub fn open_rolled_back(opener: &'a Opener, path: &Path) -> Result<Custodian<'a>, Error> {
+        Custodian::take(opener, path, |disk| match Head::read(disk)? {
+            Head::Empty => Err(Error::NotSealed {
+                plain_sqlite: false,
+            }),
+            Head::Slots(slots) => Ok(slots.unlock(&*opener.vaults, &opener.pins)?),
+        })
+    }
+
+    /// The lock comes first: metadata that somebody else is changing is not looked at.
+    fn take(
+        opener: &'a Opener,
+        path: &Path,
+        unlock: impl FnOnce(&FileDisk) -> Result<Unlocked, Error>,
+    ) -> Result<Custodian<'a>, Error> {
+        let disk = FileDisk::open(path).map_err(Error::io("opening the database"))?;
+        disk.lock().map_err(|_| Error::Busy)?;
+        let unlocked = unlock(&disk)?;
+        Ok(Custodian {
+            opener,
+            path: path.to_owned(),
+            disk,
+            unlocked,
+        })
+    }
+
+    /// The keyring.
+    #[must_use]
+    pub fn keyring(&self) -> &Keyring {
+        &self.unlocked.keyring
+    }
+
+    /// Wraps one layer's root under the newest version of its key. No page is touched.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] with the vault's reason, [`Error::Audit`] when the intention cannot be recorded: the keyring is
+    /// then as it was. [`Error::Io`] when the keyring cannot be written: the old slot still stands.
+    pub fn rotate_kek(&mut self, layer: Layer) -> Result<Rotated, Error> {
+        let log = self.log()?;
+        let (key, from) = self
+            .keyring()
+            .wraps()
+            .iter()
+            .find(|wrap| wrap.layer == layer)
+            .map(|wrap| (wrap.key.clone(), wrap.wrapped.version.clone()))
+            .ok_or(Error::Misuse {
+                what: "the store has no such layer",
+            })?;
+        let described = |version: &KeyVersion| EventKey {
+            uri: Some(key.to_string()),
+            version: Some(version.to_string()),
+            role: Some(KeyRole::Kek),
+            layer: Some(layer as u8),
+            ..EventKey::default()
+        };
+        self.record(&log, Action::ApprovalRequested, Some(described(&from)))?;
+        let now = (self.opener.clock)();
+        let next = self
+            .keyring()
+            .rewrap(layer, &key, &*self.opener.vaults, now)?;
+        let to = next
+            .wraps()
+            .iter()
+            .find(|wrap| wrap.layer == layer)
+            .map(|wrap| wrap.wrapped.version.clone())
+            .expect("a rewrapped layer has a wrap");
+        self.put(next)?;
+        self.record(&log, Action::KeyRewrap, Some(described(&to)))?;
+        Ok(Rotated {
+            layer,
+            from,
+            to,
+            keyring_sequence: self.keyring().sequence().number(),
+        })
+    }
+
+    /// Declares that this old copy is the store from now on. Its keyring outranks every one that was seen before.
+    ///
+    /// # Errors
+    /// As [`Custodian::rotate_kek`].
+    pub fn accept_rollback(&mut self) -> Result<u64, Error> {
+        let log = self.log()?;
+        let anchored = self.opener.anchored(&self.path, &self.unlocked)?;
+        self.record(&log, Action::ApprovalRequested, None)?;
+        let seen = anchored
+            .and_then(Sequence::new)
+            .unwrap_or(self.keyring().sequence());
+        let next = self.keyring().accept_rollback(seen)?;
+        self.put(next)?;
+        self.record(&log, Action::BackupRestored, None)?;
+        Ok(self.keyring().sequence().number())
+    }
+
+    fn log(&self) -> Result<AuditLog, Error> {
+        let store = self.keyring().store_id();
+        self.opener
+            .open_log(&self.path, store, &self.unlocked.data_keys)?
+            .ok_or_else(|| Error::AuditMissing {
+                dir: self.opener.log_dir(&self.path, store).unwrap_or_default(),
+            })
+    }
+
+    fn record(&self, log: &AuditLog, action: Action, key: Option<EventKey>) -> Result<(), Error> {
+        let event = self.opener.event(action, &self.path, self.keyring(), key);
+        log.record(&event)?;
+        Ok(())
+    }
+
+    /// Puts a newer keyring in place of the slot that does not hold the current one.
+    fn put(&mut self, next: Keyring) -> Result<(), Error> {
+        let slot = self.unlocked.slot.other();
+        Head::replace(&self.disk, slot, &next)?;
+        self.unlocked.keyring = next;
+        self.unlocked.slot = slot;
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! What can go wrong with a sealed file.
+
+use core::fmt;
+
+use cofferdam_cipher::{OpenError, PageNumber, SealError, SetupError};
+use cofferdam_keys::KeysError;
+
+use crate::record::FileKind;
+
+/// Why a sealed file or a store did not do what was asked. Nothing was served, and nothing was lost.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The audit log does not take the record of what is about to happen, so it does not happen.
+    Audit(cofferdam_audit::AuditError),
+    /// The store's audit log is not where it should be.
+    AuditMissing {
+        /// Its directory.
+        dir: std::path::PathBuf,
+    },
+    /// Another custodian is changing the store's keys.
+    Busy,
+    /// The disk failed.
+    Io {
+        /// What was being done, as a verb phrase.
+        doing: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The keyring or the vault does not give the keys.
+    Keys(KeysError),
+    /// An earlier write or sync of this file failed. It takes no writes until it is opened again.
+    Latched,
+    /// The calling code asked for something that cannot be.
+    Misuse {
+        /// What, as a sentence.
+        what: &'static str,
+    },
+    /// The bytes are not a sealed file: there is no keyring at their head.
+    NotSealed {
+        /// They are a plain SQLite database.
+        plain_sqlite: bool,
+    },
+    /// A page was altered, moved, cut off or sealed with another key.
+    PageAltered {
+        /// What the file is for.
+        kind: FileKind,
+        /// The page.
+        page: PageNumber,
+    },
+    /// Too many pages of the file did not open; see `cofferdam_cipher::OpenError::Quarantined`.
+    Quarantined,
+    /// What the file says about itself was altered, or made with another key.
+    RecordAltered {
+        /// What the file should be for.
+        kind: FileKind,
+    },
+    /// The file belongs to another store: it was put next to a database that did not make it.
+    OtherStore {
+        /// What the file should be for.
+        kind: FileKind,
+    },
+    /// The keyring is older than one that the audit log has seen: somebody put an old copy back.
+    RolledBack {
+        /// The sequence of the keyring that was found.
+        found: u64,
+        /// The sequence that the audit log saw.
+        anchored: u64,
+    },
+    /// Sealing failed.
+    Seal(SealError),
+    /// The cipher could not be set up.
+    Setup(SetupError),
+    /// The file would grow beyond 2^53 bytes.
+    TooLong,
+}
+
+impl Error {
+    pub(crate) fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+        move |source| Error::Io { doing, source }
+    }
+
+    pub(crate) fn open(kind: FileKind, error: OpenError) -> Error {
+        match error {
+            OpenError::Quarantined => Error::Quarantined,
+            OpenError::Refused { page } => Error::PageAltered { kind, page },
+            _ => Error::Misuse {
+                what: "a buffer has another length than the page",
+            },
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Audit(error) => write!(f, "the audit log cannot be written, so nothing was done: {error}"),
+            Error::Io { doing, source } => write!(f, "{doing}: {source}"),
+            Error::Keys(error) => error.fmt(f),
+            Error::Latched => f.write_str(
+                "an earlier write of this file failed; close it and open it again to go on from the last durable state",
+            ),
+            Error::Misuse { what } => write!(f, "misuse: {what}"),
+            Error::AuditMissing { dir } => write!(
+                f,
+                "the audit log {} is missing; put it back where it was, or say where it is",
+                dir.display()
+            ),
+            Error::Busy => f.write_str("another custodian is changing this store's keys; try again when they are done"),
+            Error::NotSealed { plain_sqlite: true } => f.write_str(
+                "a plain SQLite database, not a sealed one; `cofferdam sqlite seal` makes a sealed copy",
+            ),
+            Error::NotSealed { .. } => f.write_str("not a sealed database: no keyring at its head"),
+            Error::PageAltered { kind, page } => write!(
+                f,
+                "page {page} of the {kind} was altered or sealed with another key; the other pages are not affected"
+            ),
+            Error::Quarantined => {
+                f.write_str("more than 65,536 pages failed to open; the file is quarantined until it is opened again")
+            }
+            Error::RecordAltered { kind } => write!(
+                f,
+                "the record at the head of the {kind} was altered or made with another key"
+            ),
+            Error::OtherStore { kind } => write!(
+                f,
+                "the {kind} belongs to another database; move it away if it does not belong here"
+            ),
+            Error::RolledBack { found, anchored } => write!(
+                f,
+                "this is an old copy: its keyring has sequence {found}, the audit log has seen {anchored}; \
+                 if you restored a backup on purpose, run `cofferdam restore --accept-rollback`"
+            ),
+            Error::Seal(error) => error.fmt(f),
+            Error::Setup(error) => error.fmt(f),
+            Error::TooLong => f.write_str("a sealed file holds at most 2^53 bytes"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Audit(error) => Some(error),
+            Error::Io { source, .. } => Some(source),
+            Error::Keys(error) => Some(error),
+            Error::Seal(error) => Some(error),
+            Error::Setup(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<KeysError> for Error {
+    fn from(error: KeysError) -> Error {
+        Error::Keys(error)
+    }
+}
+
+impl From<SealError> for Error {
+    fn from(error: SealError) -> Error {
+        Error::Seal(error)
+    }
+}
+
+impl From<SetupError> for Error {
+    fn from(error: SetupError) -> Error {
+        Error::Setup(error)
+    }
+}
+
+impl From<cofferdam_audit::AuditError> for Error {
+    fn from(error: cofferdam_audit::AuditError) -> Error {
+        Error::Audit(error)
+    }
+}

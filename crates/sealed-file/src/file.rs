@@ -1,0 +1,819 @@
+//! A file whose bytes are exactly what its owner wrote, on a disk that sees only sealed pages.
+//!
+//! Invariants:
+//!
+//! 1. Frames go to the disk before the record that makes them count, and a record that stops counting
+//!    frames goes before they are cut off. A kill at any instant leaves the old or the new state of each page.
+//! 2. In logs and journals, no byte that an earlier flush put on the disk is in a frame that is being
+//!    replaced (format section 5.1).
+//! 3. What waits in the run is on the disk before anything that another handle could see is done:
+//!    the owner calls [`SealedFile::flush`] for that.
+
+use std::sync::Arc;
+
+use cofferdam_audit::Clock;
+use cofferdam_cipher::{PageCipher, PageNumber, PageSize, SlotCount};
+use cofferdam_keys::{DataKeys, FileId};
+use zeroize::Zeroizing;
+
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::geometry::{Geometry, Home, LENGTH_MAX};
+use crate::holes::Holes;
+use crate::pages::{Current, Pages, Slots};
+use crate::record::{FileKind, GENERATION_MAX, Record};
+use crate::records::{Found, Records};
+use crate::run::Run;
+
+/// What a file needs to be known beside its disk.
+#[derive(Clone)]
+pub struct FileSetup {
+    /// The store's keys.
+    pub keys: Arc<DataKeys>,
+    /// What the file is for.
+    pub kind: FileKind,
+    /// The page size of a file that does not exist yet; `None` lets the first write choose it.
+    pub page_size: Option<PageSize>,
+    /// The slots per page of a file that does not exist yet.
+    pub slot_count: SlotCount,
+    /// Tells when a salt has served its hour.
+    pub clock: Clock,
+}
+
+/// A sealed file.
+///
+/// Several handles, in several processes, may share one disk as long as their owner sees to it that nobody
+/// writes what another reads (SQLite's locks do). Call [`SealedFile::forget`] whenever another handle may have
+/// written, and [`SealedFile::flush`] before another may read.
+pub struct SealedFile<D> {
+    disk: D,
+    setup: FileSetup,
+    record: Record,
+    records: Records,
+    /// The record in memory says something that the one on the disk does not.
+    record_changed: bool,
+    /// Another handle may have changed the record.
+    record_stale: bool,
+    pages: Option<Pages>,
+    run: Run,
+    /// End of the last flush, for logs.
+    last_end: Option<u64>,
+    /// A sync has made this much durable; to be recorded when nothing below it will be rewritten soon.
+    synced: Option<u64>,
+    generation_claimed: bool,
+    cache: Option<Cached>,
+    latched: bool,
+}
+
+/// One opened page, for owners that read it in pieces.
+struct Cached {
+    page: PageNumber,
+    slots: Slots,
+    /// Another handle may have written the page since.
+    stale: bool,
+    plaintext: Zeroizing<Vec<u8>>,
+}
+
+impl<D: Disk> SealedFile<D> {
+    /// Opens the file on a disk. A disk without a file is an empty file; the first write makes it.
+    ///
+    /// A main database is made by [`crate::Store`], which puts the keyring before it.
+    ///
+    /// # Errors
+    /// [`Error::RecordAltered`], [`Error::OtherStore`], [`Error::Io`], [`Error::Setup`].
+    pub fn open(disk: D, setup: FileSetup) -> Result<SealedFile<D>, Error> {
+        let record = Record {
+            kind: setup.kind,
+            page_size: setup.page_size,
+            slot_count: setup.slot_count,
+            file_id: FileId::random()?,
+            sequence: 0,
+            length: 0,
+            synced_length: 0,
+            generation: 0,
+            holes: Holes::default(),
+        };
+        let mut file = SealedFile {
+            disk,
+            records: Records::absent(setup.kind),
+            setup,
+            record,
+            record_changed: false,
+            record_stale: true,
+            pages: None,
+            run: Run::new(),
+            last_end: None,
+            synced: None,
+            generation_claimed: false,
+            cache: None,
+            latched: false,
+        };
+        file.refresh()?;
+        Ok(file)
+    }
+
+    /// The disk under the file.
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// The page size, once it is chosen.
+    #[must_use]
+    pub fn page_size(&self) -> Option<PageSize> {
+        self.record.page_size
+    }
+
+    /// Slots of each page.
+    #[must_use]
+    pub fn slot_count(&self) -> SlotCount {
+        self.record.slot_count
+    }
+
+    /// The file's own name for itself.
+    #[must_use]
+    pub fn file_id(&self) -> FileId {
+        self.record.file_id
+    }
+
+    /// The sequence of the file record.
+    #[must_use]
+    pub fn record_sequence(&self) -> u64 {
+        self.record.sequence
+    }
+
+    /// The pages below `length` that were never written, as `(first, count)`.
+    pub fn holes(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.record.holes.list().iter().map(|h| (h.first, h.count))
+    }
+
+    /// The logical length in bytes.
+    ///
+    /// # Errors
+    /// As [`SealedFile::open`], when another handle has written in the meantime.
+    pub fn len(&mut self) -> Result<u64, Error> {
+        self.refresh()?;
+        Ok(self.length())
+    }
+
+    /// Whether the file has no bytes.
+    ///
+    /// # Errors
+    /// As [`SealedFile::len`].
+    pub fn is_empty(&mut self) -> Result<bool, Error> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Another handle may have written: what is remembered is checked before it is used again.
+    pub fn forget(&mut self) {
+        self.record_stale = true;
+        if let Some(cache) = &mut self.cache {
+            cache.stale = true;
+        }
+    }
+
+    /// Reads from `offset` on and answers how many bytes there were; fewer than asked only at the end of
+    /// the file. Bytes that were never written are zero.
+    ///
+    /// # Errors
+    /// [`Error::PageAltered`]; the other pages can still be read. Otherwise as [`SealedFile::open`]. The
+    /// buffer then holds nothing of the file.
+    pub fn read_at(&mut self, out: &mut [u8], offset: u64) -> Result<usize, Error> {
+        if self.run.overlaps(offset, out.len()) {
+            self.flush()?;
+        }
+        let end = offset.saturating_add(out.len() as u64);
+        if end > self.length() || !self.record.holes.list().is_empty() || self.two_homes() {
+            self.refresh()?;
+        }
+        let Some(available) = self.length().checked_sub(offset) else {
+            return Ok(0);
+        };
+        let len = out
+            .len()
+            .min(usize::try_from(available).unwrap_or(usize::MAX));
+        let out = &mut out[..len];
+        match self.read_pieces(out, offset) {
+            Ok(()) => Ok(len),
+            Err(error) => {
+                out.fill(0);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes bytes to be written at `offset`. They reach the disk with the next flush at the latest.
+    ///
+    /// # Errors
+    /// [`Error::Latched`], [`Error::TooLong`], and those of [`SealedFile::flush`].
+    pub fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<(), Error> {
+        self.check_writable()?;
+        let end = offset
+            .checked_add(bytes.len() as u64)
+            .filter(|end| *end <= LENGTH_MAX)
+            .ok_or(Error::TooLong)?;
+        debug_assert!(end >= offset);
+        if self.record.page_size.is_none() {
+            self.record.page_size = Some(first_page_size(bytes.len()));
+            self.record_changed = true;
+        }
+        let mut done = 0;
+        for part in bytes.chunks(Run::MAX / 2) {
+            let at = offset + done;
+            if !self.run.take(part, at) {
+                self.flush_run()?;
+                let taken = self.run.take(part, at);
+                assert!(taken, "an empty run takes half its size");
+            }
+            done += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Puts everything that waits on the disk, where other handles see it. This is no sync.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Seal`]. What was waiting is then lost, as after a failed write, and the
+    /// pages in its range are unknown.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.flush_run()?;
+        if let Some(synced) = self.synced.take()
+            && synced > self.record.synced_length
+        {
+            self.record.synced_length = synced.min(self.record.length);
+            self.record_changed = true;
+        }
+        self.store_record()
+    }
+
+    /// Whether a flush would do nothing.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.run.is_empty() && !self.record_changed && self.synced.is_none()
+    }
+
+    /// Puts the waiting bytes on the disk without publishing a new length: for a writer that must hear of each
+    /// failure at once.
+    ///
+    /// # Errors
+    /// As [`SealedFile::flush`].
+    pub fn write_through(&mut self) -> Result<(), Error> {
+        self.flush_run()
+    }
+
+    /// Makes everything durable.
+    ///
+    /// # Errors
+    /// As [`SealedFile::flush`]. When the sync itself fails, the file is latched: no later sync could be trusted.
+    pub fn sync(&mut self) -> Result<(), Error> {
+        self.check_writable()?;
+        self.flush_run()?;
+        self.store_record()?;
+        if let Err(source) = self.disk.sync() {
+            self.latched = true;
+            return Err(Error::Io {
+                doing: "syncing a file",
+                source,
+            });
+        }
+        self.records.synced();
+        self.synced = self.durable_end();
+        Ok(())
+    }
+
+    /// Cuts the file off, or lets it grow by bytes that read as zero.
+    ///
+    /// # Errors
+    /// As [`SealedFile::flush`], and [`Error::TooLong`].
+    pub fn set_len(&mut self, length: u64) -> Result<(), Error> {
+        self.check_writable()?;
+        if length > LENGTH_MAX {
+            return Err(Error::TooLong);
+        }
+        self.flush()?;
+        self.refresh()?;
+        if length < self.record.length {
+            self.shrink(length)
+        } else {
+            self.grow(length)?;
+            self.store_record()
+        }
+    }
+
+    fn length(&self) -> u64 {
+        if self.run.is_empty() {
+            self.record.length
+        } else {
+            self.record.length.max(self.run.end())
+        }
+    }
+
+    fn two_homes(&self) -> bool {
+        self.setup.kind.has_two_homes()
+    }
+
+    fn check_writable(&self) -> Result<(), Error> {
+        if self.latched {
+            return Err(Error::Latched);
+        }
+        Ok(())
+    }
+
+    /// Takes over what other handles have recorded.
+    fn refresh(&mut self) -> Result<(), Error> {
+        if !self.record_stale {
+            return Ok(());
+        }
+        if self.record_changed && !self.records.is_absent() {
+            // Nobody else may write while this handle has something to say.
+            return Ok(());
+        }
+        let found = self
+            .records
+            .look(&self.disk, &self.setup.keys, self.setup.kind)?;
+        match found {
+            Found::Unchanged => {}
+            Found::Nothing => self.become_empty(),
+            Found::Changed(record) => self.adopt(record),
+        }
+        self.record_stale = false;
+        Ok(())
+    }
+
+    fn adopt(&mut self, record: Record) {
+        let same_file = self.record.file_id == record.file_id
+            && self.record.page_size == record.page_size
+            && self.record.slot_count == record.slot_count;
+        if !same_file {
+            self.pages = None;
+            self.cache = None;
+            self.generation_claimed = false;
+        }
+        self.record = record;
+    }
+
+    /// The file is not there: another handle may have removed it, or nobody made it yet.
+    fn become_empty(&mut self) {
+        if self.record.length > 0 || self.record.generation > 0 {
+            self.record.length = 0;
+            self.record.synced_length = 0;
+            self.record.holes.cut(0);
+        }
+        self.cache = None;
+    }
+
+    fn pages(&mut self) -> Result<(&mut Pages, &D), Error> {
+        if self.pages.is_none() {
+            let page_size = self.record.page_size.ok_or(Error::Misuse {
+                what: "a file without a page size has no pages",
+            })?;
+            let cipher = PageCipher::new(
+                self.setup.keys.clone(),
+                self.record.file_id,
+                page_size,
+                self.record.slot_count,
+                self.setup.clock,
+            )?;
+            let geometry = Geometry::new(self.setup.kind, page_size, self.record.slot_count);
+            self.pages = Some(Pages::new(self.setup.kind, geometry, cipher));
+        }
+        let pages = self.pages.as_mut().expect("the pages were just made");
+        Ok((pages, &self.disk))
+    }
+
+    // Reading.
+
+    fn read_pieces(&mut self, out: &mut [u8], offset: u64) -> Result<(), Error> {
+        let mut done = 0;
+        while done < out.len() {
+            let geometry = self.pages()?.0.geometry();
+            let size = geometry.page_size().bytes();
+            let (page, within) = geometry.locate(offset + done as u64);
+            let rest = out.len() - done;
+            if within == 0 && rest >= size && !self.two_homes() {
+                let run = self.whole_pages(page, rest / size);
+                self.read_whole(page, &mut out[done..][..run * size])?;
+                done += run * size;
+            } else {
+                let len = rest.min(size - within);
+                let plaintext = self.cached(page)?;
+                out[done..][..len].copy_from_slice(&plaintext[within..][..len]);
+                done += len;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of `count` pages from `page` on are alike: all in holes, or none.
+    fn whole_pages(&self, page: PageNumber, count: usize) -> usize {
+        let holes = &self.record.holes;
+        if holes.list().is_empty() {
+            return count;
+        }
+        let first = holes.contains(page.as_u64());
+        (1..count as u64)
+            .find(|next| holes.contains(page.as_u64() + next) != first)
+            .map_or(count, |next| next as usize)
+    }
+
+    /// Reads whole pages that have one home, straight into the caller's buffer.
+    fn read_whole(&mut self, page: PageNumber, out: &mut [u8]) -> Result<(), Error> {
+        if self.record.holes.contains(page.as_u64()) {
+            out.fill(0);
+            return Ok(());
+        }
+        let (pages, disk) = self.pages()?;
+        pages.read(disk, page, out)
+    }
+
+    /// One page's bytes, from the cache when it is still what the disk has.
+    fn cached(&mut self, page: PageNumber) -> Result<&[u8], Error> {
+        if !self.cache_serves(page)? {
+            let mut cache = self.cache.take().unwrap_or_else(|| Cached {
+                page,
+                slots: [0; 2 * cofferdam_cipher::SLOT_LEN],
+                stale: false,
+                plaintext: Zeroizing::new(Vec::new()),
+            });
+            let size = self.pages()?.0.geometry().page_size().bytes();
+            cache.plaintext.resize(size, 0);
+            cache.slots = self.read_page(page, &mut cache.plaintext)?.1;
+            cache.page = page;
+            cache.stale = false;
+            self.cache = Some(cache);
+        }
+        Ok(&self
+            .cache
+            .as_ref()
+            .expect("the cache was just filled")
+            .plaintext)
+    }
+
+    /// A page's slots change whenever it is written, so 64 bytes tell whether a remembered page still stands.
+    fn cache_serves(&mut self, page: PageNumber) -> Result<bool, Error> {
+        let two_homes = self.two_homes();
+        let Some(cache) = self.cache.as_ref().filter(|cache| cache.page == page) else {
+            return Ok(false);
+        };
+        if !cache.stale {
+            return Ok(true);
+        }
+        let remembered = cache.slots;
+        if two_homes || remembered == [0; 2 * cofferdam_cipher::SLOT_LEN] {
+            return Ok(false);
+        }
+        let (pages, disk) = self.pages()?;
+        let stands = pages.slots(disk, page)? == remembered;
+        if stands && let Some(cache) = &mut self.cache {
+            cache.stale = false;
+        }
+        Ok(stands)
+    }
+
+    /// The current bytes of one page, whatever its kind. For two homes, where they were found.
+    fn read_page(
+        &mut self,
+        page: PageNumber,
+        out: &mut [u8],
+    ) -> Result<(Option<Current>, Slots), Error> {
+        const NO_SLOTS: Slots = [0; 2 * cofferdam_cipher::SLOT_LEN];
+        if self.two_homes() {
+            let newest = whole_version(self.record.generation);
+            let synced = self.record.synced_length;
+            let (pages, disk) = self.pages()?;
+            let required = page.as_u64() > 0 && pages.geometry().page_offset(page) < synced;
+            let current = pages.read_current(disk, page, newest, required, out)?;
+            return Ok((current, NO_SLOTS));
+        }
+        let unwritten = self.record.holes.contains(page.as_u64());
+        let end = self.record.length;
+        let (pages, disk) = self.pages()?;
+        if unwritten || pages.geometry().page_offset(page) >= end {
+            out.fill(0);
+            return Ok((None, NO_SLOTS));
+        }
+        pages.read(disk, page, out)?;
+        Ok((None, pages.slots_of_last_frame()))
+    }
+
+    // Writing.
+
+    fn flush_run(&mut self) -> Result<(), Error> {
+        if self.run.is_empty() {
+            return Ok(());
+        }
+        self.check_writable()?;
+        let result = self.refresh().and_then(|()| {
+            if self.two_homes() {
+                self.write_log_run()
+            } else {
+                self.write_run()
+            }
+        });
+        if result.is_ok() {
+            self.last_end = Some(self.run.end());
+        }
+        self.run.clear();
+        result
+    }
+
+    /// Writes the run to pages with one home each.
+    fn write_run(&mut self) -> Result<(), Error> {
+        let (start, end) = (self.run.start(), self.run.end());
+        let length = self.record.length;
+        if self.records.is_absent() {
+            self.store_record_now()?;
+        }
+        self.grow(start)?;
+        let (first, plaintext, _) = self.assemble(|_, _| ())?;
+        let count = plaintext.len() as u64 / self.pages()?.0.geometry().page_size().bytes() as u64;
+        self.drop_cached(first, count);
+        let (pages, disk) = self.pages()?;
+        pages.write(disk, first, &plaintext)?;
+        let surplus = self.record.holes.fill(first.as_u64(), count);
+        if !surplus.is_empty() {
+            self.record_changed = true;
+        }
+        for hole in surplus {
+            self.write_zeros(hole.first, hole.count)?;
+        }
+        if end > length {
+            self.record.length = self.record.length.max(end);
+            self.record_changed = true;
+        }
+        Ok(())
+    }
+
+    /// The run's pages, whole, with the bytes around the run as they are in the file.
+    /// `around` hears of each page that keeps old bytes, and where they were found.
+    fn assemble(
+        &mut self,
+        mut around: impl FnMut(PageNumber, Option<Current>),
+    ) -> Result<(PageNumber, Zeroizing<Vec<u8>>, Geometry), Error> {
+        let geometry = self.pages()?.0.geometry();
+        let size = geometry.page_size().bytes();
+        let (first, head) = geometry.locate(self.run.start());
+        let (last, tail) = geometry.locate(self.run.end() - 1);
+        let count = (last.as_u64() - first.as_u64() + 1) as usize;
+        let mut plaintext = Zeroizing::new(vec![0; count * size]);
+        let ends_inside = tail + 1 < size;
+        if head > 0 || (count == 1 && ends_inside) {
+            around(first, self.read_page(first, &mut plaintext[..size])?.0);
+        }
+        if count > 1 && ends_inside {
+            let at = (count - 1) * size;
+            around(last, self.read_page(last, &mut plaintext[at..])?.0);
+        }
+        plaintext[head..][..self.run.bytes().len()].copy_from_slice(self.run.bytes());
+        Ok((first, plaintext, geometry))
+    }
+
+    /// Lets the file grow to `length`; the pages between are never-written ones where there is room to say so.
+    fn grow(&mut self, length: u64) -> Result<(), Error> {
+        if length <= self.record.length {
+            return Ok(());
+        }
+        if self.record.page_size.is_none() {
+            self.record.page_size = Some(PageSize::DEFAULT);
+        }
+        let geometry = self.pages()?.0.geometry();
+        let from = geometry.page_count(self.record.length);
+        let to = geometry.page_count(length);
+        if !self.two_homes() && !self.record.holes.push(from, to - from) {
+            self.write_zeros(from, to - from)?;
+        }
+        self.record.length = length;
+        self.record_changed = true;
+        Ok(())
+    }
+
+    /// Seals pages of zeros.
+    fn write_zeros(&mut self, first: u64, count: u64) -> Result<(), Error> {
+        let (pages, disk) = self.pages()?;
+        let size = pages.geometry().page_size().bytes();
+        let batch = (Run::MAX / size) as u64;
+        let zeros = vec![0; batch.min(count) as usize * size];
+        let mut page = first;
+        while page < first + count {
+            let part = batch.min(first + count - page);
+            let number = PageNumber::new(page).ok_or(Error::TooLong)?;
+            pages.write(disk, number, &zeros[..part as usize * size])?;
+            page += part;
+        }
+        Ok(())
+    }
+
+    /// The record first: until it counts them no more, the frames must stay.
+    fn shrink(&mut self, length: u64) -> Result<(), Error> {
+        self.cache = None;
+        if length == 0 && self.setup.kind != FileKind::Main {
+            return self.disappear();
+        }
+        let geometry = self.pages()?.0.geometry();
+        let (page, within) = geometry.locate(length);
+        let pages = geometry.page_count(length);
+        if within > 0 && !self.record.holes.contains(page.as_u64()) {
+            self.zero_rest_of(page, within)?;
+        }
+        self.record.holes.cut(pages);
+        self.record.length = length;
+        let size = geometry.page_size().bytes() as u64;
+        self.record.synced_length = self.record.synced_length.min(length / size * size);
+        self.store_record_now()?;
+        self.last_end = None;
+        self.synced = None;
+        self.disk
+            .set_len(geometry.disk_len(length))
+            .map_err(Error::io("cutting a file"))
+    }
+
+    /// The bytes behind the new end must read as zero if the file grows again.
+    fn zero_rest_of(&mut self, page: PageNumber, within: usize) -> Result<(), Error> {
+        let size = self.pages()?.0.geometry().page_size().bytes();
+        let start = self.pages()?.0.geometry().page_offset(page) + within as u64;
+        let taken = self.run.take(&vec![0; size - within], start);
+        assert!(taken, "the run is empty after a flush");
+        let length = self.record.length;
+        self.flush_run()?;
+        self.record.length = length;
+        Ok(())
+    }
+
+    /// A companion that is cut to nothing is a new file when it is written again, with a name of its own:
+    /// frames that a power cut brings back belong to nobody.
+    fn disappear(&mut self) -> Result<(), Error> {
+        self.disk.set_len(0).map_err(Error::io("cutting a file"))?;
+        self.record.file_id = FileId::random()?;
+        self.record.length = 0;
+        self.record.synced_length = 0;
+        self.record.generation = 0;
+        self.record.sequence = 0;
+        self.record.holes.cut(0);
+        self.records = Records::absent(self.setup.kind);
+        self.record_changed = false;
+        self.pages = None;
+        self.last_end = None;
+        self.synced = None;
+        self.generation_claimed = false;
+        Ok(())
+    }
+
+    fn drop_cached(&mut self, first: PageNumber, count: u64) {
+        let written = first.as_u64()..first.as_u64() + count;
+        if let Some(cache) = &self.cache
+            && written.contains(&cache.page.as_u64())
+        {
+            self.cache = None;
+        }
+    }
+
+    // The log and the journal (format section 5.1).
+
+    /// Writes the run to pages with two homes each.
+    fn write_log_run(&mut self) -> Result<(), Error> {
+        let (start, end) = (self.run.start(), self.run.end());
+        self.claim_generation(start)?;
+        let mut kept = Vec::with_capacity(2);
+        let (first, plaintext, geometry) =
+            self.assemble(|page, current| kept.push((page, current)))?;
+        let size = geometry.page_size().bytes();
+        let count = plaintext.len() as u64 / size as u64;
+        let ends_inside = !end.is_multiple_of(size as u64);
+        let mut plan = Vec::with_capacity(2);
+        for (page, current) in kept {
+            let is_last = page.as_u64() + 1 == first.as_u64() + count;
+            let home = match current {
+                Some(current) => current.home.other(),
+                None if is_last && ends_inside => Home::Tail,
+                None => Home::Whole,
+            };
+            self.outrank(home, current)?;
+            plan.push((page, home));
+        }
+        self.extend_log(start, end, geometry);
+        self.store_record()?;
+        self.drop_cached(first, count);
+        let generation = self.record.generation;
+        let (pages, disk) = self.pages()?;
+        let mut next = first.as_u64();
+        let stop = first.as_u64() + count;
+        let write = |pages: &mut Pages, from: u64, to: u64, home: Home| {
+            let range =
+                (from - first.as_u64()) as usize * size..(to - first.as_u64()) as usize * size;
+            let page = PageNumber::new(from).ok_or(Error::TooLong)?;
+            let version = match home {
+                Home::Whole => whole_version(generation),
+                Home::Tail => 2 * generation,
+            };
+            pages.write_at_home(disk, page, home, version, &plaintext[range])
+        };
+        for (page, home) in plan {
+            if next < page.as_u64() {
+                write(pages, next, page.as_u64(), Home::Whole)?;
+            }
+            write(pages, page.as_u64(), page.as_u64() + 1, home)?;
+            next = page.as_u64() + 1;
+        }
+        if next < stop {
+            write(pages, next, stop, Home::Whole)?;
+        }
+        Ok(())
+    }
+
+    /// Raises the generation where a new life of the log begins.
+    fn claim_generation(&mut self, start: u64) -> Result<(), Error> {
+        let mut generation = self.record.generation;
+        if !self.generation_claimed {
+            generation = (generation | (GENERATION_STEP - 1)) + 1;
+            self.generation_claimed = true;
+        } else if start == 0 {
+            generation += 1;
+        }
+        self.raise_generation(generation)
+    }
+
+    fn raise_generation(&mut self, generation: u64) -> Result<(), Error> {
+        if generation > GENERATION_MAX {
+            return Err(Error::TooLong);
+        }
+        if generation != self.record.generation {
+            self.record.generation = generation;
+            self.record_changed = true;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that what goes to `home` counts more than what is in the other one.
+    fn outrank(&mut self, home: Home, current: Option<Current>) -> Result<(), Error> {
+        let Some(current) = current else {
+            return Ok(());
+        };
+        let generation = self.record.generation.max(current.version / 2);
+        let version = match home {
+            Home::Whole => whole_version(generation),
+            Home::Tail => 2 * generation,
+        };
+        self.raise_generation(generation + u64::from(version <= current.version))
+    }
+
+    fn extend_log(&mut self, start: u64, end: u64, geometry: Geometry) {
+        let size = geometry.page_size().bytes() as u64;
+        let kept = start / size * size;
+        if kept < self.record.synced_length {
+            self.record.synced_length = kept;
+            self.record_changed = true;
+        }
+        self.synced = None;
+        if end > self.record.length {
+            self.record.length = match self.setup.kind {
+                // Unwritten pages of a log read as zero, so its length can grow in steps.
+                FileKind::WriteAheadLog => end.next_multiple_of(size * LOG_STEP),
+                _ => end,
+            };
+            self.record_changed = true;
+        }
+    }
+
+    /// Up to where a sync that has just succeeded has made a log or journal durable.
+    fn durable_end(&self) -> Option<u64> {
+        let size = self.record.page_size?.bytes() as u64;
+        match self.setup.kind {
+            FileKind::WriteAheadLog => self.last_end.map(|end| end / size * size),
+            FileKind::RollbackJournal => Some(self.record.length / size * size),
+            _ => None,
+        }
+    }
+
+    // The record.
+
+    fn store_record(&mut self) -> Result<(), Error> {
+        if self.record_changed {
+            self.store_record_now()?;
+        }
+        Ok(())
+    }
+
+    fn store_record_now(&mut self) -> Result<(), Error> {
+        self.records
+            .store(&self.disk, &self.setup.keys, &mut self.record)?;
+        self.record_changed = false;
+        Ok(())
+    }
+}
+
+fn whole_version(generation: u64) -> u64 {
+    2 * generation + 1
+}
+
+/// The page size of a database whose first write has this many bytes: SQLite writes page 1 first, whole.
+fn first_page_size(len: usize) -> PageSize {
+    PageSize::try_from(len.min(FIRST_PAGE_SIZE_MAX)).unwrap_or(PageSize::DEFAULT)
+}
+
+/// A larger page costs more to append to a log than it saves.
+const FIRST_PAGE_SIZE_MAX: usize = 16 * 1024;
+
+/// Pages by which a log's recorded length grows.
+const LOG_STEP: u64 = 64;
+
+/// What the first write through a handle raises the generation to a multiple of.
+const GENERATION_STEP: u64 = 1 << 16;

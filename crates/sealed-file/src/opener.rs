@@ -1,0 +1,328 @@
+//! From a path to keys: what an engine is handed to open stores with.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cofferdam_audit::{
+    Action, Actor, AuditLog, Clock, Event, EventKey, KeyRole, Object, Outcome, Sink, Source,
+    VerifierKey,
+};
+use cofferdam_cipher::{PageSize, SlotCount};
+use cofferdam_keys::{
+    DataKeys, KeyUri, Keyring, Layer, NewKeyring, Pins, StoreId, Suite, Unlocked, VaultSet,
+};
+
+use crate::disk::{Disk, FileDisk};
+use crate::error::Error;
+use crate::file::{FileSetup, SealedFile};
+use crate::head::Head;
+use crate::record::FileKind;
+
+/// Where the audit log of a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditPlace {
+    /// In the directory `STORE-audit`, beside the store.
+    Beside,
+    /// In a directory named by the store id, below this one.
+    Below(PathBuf),
+    /// Nowhere: for throwaway stores. An old copy put back is not noticed, and custodians' actions
+    /// are refused.
+    Nowhere,
+}
+
+/// The policy of stores that are made.
+#[derive(Debug, Clone)]
+pub struct NewStore {
+    /// The suite.
+    pub suite: Suite,
+    /// The customer's key.
+    pub customer: KeyUri,
+    /// The infrastructure's key, for suites with two layers.
+    pub infrastructure: Option<KeyUri>,
+    /// Whether frames have room for the second layer when the suite has one only. It costs 64 bytes a page, and
+    /// the layer can then be added without moving anything.
+    pub room_for_second_layer: bool,
+}
+
+/// Opens and makes stores: it knows the vaults, the policy and the audit logs, so that engines need not.
+pub struct Opener {
+    /// The vaults that wrapped roots are taken to.
+    pub vaults: Arc<dyn VaultSet>,
+    /// Keys that stores must be under.
+    pub pins: Pins,
+    /// How new stores are made; `None` refuses to make any.
+    pub new_store: Option<NewStore>,
+    /// Where audit logs are.
+    pub audit: AuditPlace,
+    /// Whether a store whose audit log is missing is refused. Without its log, an old copy put back is not noticed.
+    pub audit_required: bool,
+    /// Who is acting, for the audit log.
+    pub actor: Actor,
+    /// Where, for the audit log.
+    pub source: Source,
+    /// The time.
+    pub clock: Clock,
+    /// Stores whose unlocking this process has recorded.
+    pub recorded: Recorded,
+}
+
+/// Which stores' unlocking a process has recorded: once each, however often they are opened.
+#[derive(Default)]
+pub struct Recorded(Mutex<HashSet<StoreId>>);
+
+impl Recorded {
+    fn first(&self, store: StoreId) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(store)
+    }
+}
+
+/// An unlocked store, as engines need it.
+#[derive(Clone)]
+pub struct Store {
+    /// Its keys.
+    pub keys: Arc<DataKeys>,
+    /// The sequence of its keyring.
+    pub keyring_sequence: u64,
+}
+
+impl Opener {
+    /// Unlocks the store whose main file is on `disk`; `None` when there is none yet.
+    ///
+    /// One vault call per layer. The keyring's sequence is compared with what the store's audit log has seen.
+    ///
+    /// # Errors
+    /// [`Error::NotSealed`], [`Error::Keys`] with the vault's reason, [`Error::RolledBack`], [`Error::Io`], and
+    /// [`Error::Audit`] when the log does not authenticate.
+    pub fn open_store(&self, disk: &impl Disk, path: &Path) -> Result<Option<Store>, Error> {
+        let Some(unlocked) = self.unlock(disk, path)? else {
+            return Ok(None);
+        };
+        let store = unlocked.keyring.store_id();
+        if self.recorded.first(store) {
+            // Serving data does not wait for the log: an application whose disk is full or whose log belongs to another
+            // user still reads its database. Custodians' actions do wait.
+            let _ = self.record_unlock(path, &unlocked);
+        }
+        Ok(Some(Store {
+            keys: Arc::new(unlocked.data_keys),
+            keyring_sequence: unlocked.keyring.sequence().number(),
+        }))
+    }
+
+    /// Makes a store on an empty disk: a keyring, an audit log, and a main file of no bytes.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when this opener makes no stores, [`Error::Keys`], [`Error::Audit`], [`Error::Io`].
+    pub fn create_store(
+        &self,
+        disk: &impl Disk,
+        path: &Path,
+        page_size: Option<PageSize>,
+    ) -> Result<Store, Error> {
+        let new = self.new_store.as_ref().ok_or(Error::Misuse {
+            what: "no customer key was given, so no new database can be made",
+        })?;
+        let mut keys = BTreeMap::from([(Layer::Customer, new.customer.clone())]);
+        if let Some(key) = &new.infrastructure {
+            keys.insert(Layer::Infrastructure, key.clone());
+        }
+        let (keyring, data_keys) = Keyring::create(
+            &NewKeyring {
+                store: StoreId::random()?,
+                suite: new.suite,
+                keys,
+                now: (self.clock)(),
+            },
+            &*self.vaults,
+        )?;
+        // The record first: a key that nobody knows of must not protect anything.
+        if self.audit != AuditPlace::Nowhere {
+            let log = self.create_log(path, keyring.store_id(), &data_keys)?;
+            for wrap in keyring.wraps() {
+                log.record(&self.event(
+                    Action::KeyCreate,
+                    path,
+                    &keyring,
+                    Some(EventKey {
+                        uri: Some(wrap.key.to_string()),
+                        version: Some(wrap.wrapped.version.to_string()),
+                        role: Some(KeyRole::Root),
+                        layer: Some(wrap.layer as u8),
+                        ..EventKey::default()
+                    }),
+                ))?;
+            }
+        }
+        self.recorded.first(keyring.store_id());
+        let layers = new.suite.layer_count();
+        let slots = if layers == 2 || new.room_for_second_layer {
+            SlotCount::Two
+        } else {
+            SlotCount::One
+        };
+        Head::create(disk, &keyring, &data_keys, page_size, slots)?;
+        Ok(Store {
+            keys: Arc::new(data_keys),
+            keyring_sequence: keyring.sequence().number(),
+        })
+    }
+
+    /// Opens the main file of a store on a file of the system, for tools: nobody may have it open in this
+    /// process through SQLite.
+    ///
+    /// # Errors
+    /// As [`Opener::open_store`]; [`Error::NotSealed`] for a file that is no store yet.
+    pub fn open_main(&self, path: &Path) -> Result<(Store, SealedFile<FileDisk>), Error> {
+        let disk = FileDisk::open_read_only(path).map_err(Error::io("opening the database"))?;
+        let store = self.open_store(&disk, path)?.ok_or(Error::NotSealed {
+            plain_sqlite: false,
+        })?;
+        let file = SealedFile::open(disk, self.main_setup(&store))?;
+        Ok((store, file))
+    }
+
+    /// What the main file of a store needs to be opened.
+    #[must_use]
+    pub fn main_setup(&self, store: &Store) -> FileSetup {
+        FileSetup {
+            keys: store.keys.clone(),
+            kind: FileKind::Main,
+            page_size: None,
+            slot_count: SlotCount::Two,
+            clock: self.clock,
+        }
+    }
+
+    /// The directory of a store's audit log; `None` when there is none by policy.
+    #[must_use]
+    pub fn log_dir(&self, path: &Path, store: StoreId) -> Option<PathBuf> {
+        match &self.audit {
+            AuditPlace::Beside => {
+                let mut name = path.as_os_str().to_owned();
+                name.push("-audit");
+                Some(PathBuf::from(name))
+            }
+            AuditPlace::Below(dir) => Some(dir.join(store.to_string())),
+            AuditPlace::Nowhere => None,
+        }
+    }
+
+    /// Unlocks the keyring and compares it with the audit log.
+    pub(crate) fn unlock(&self, disk: &impl Disk, path: &Path) -> Result<Option<Unlocked>, Error> {
+        let unlocked = match Head::read(disk)? {
+            Head::Empty => return Ok(None),
+            Head::Slots(slots) => slots.unlock(&*self.vaults, &self.pins)?,
+        };
+        self.check_anchor(path, &unlocked)?;
+        Ok(Some(unlocked))
+    }
+
+    fn check_anchor(&self, path: &Path, unlocked: &Unlocked) -> Result<(), Error> {
+        let found = unlocked.keyring.sequence().number();
+        match self.anchored(path, unlocked)? {
+            Some(anchored) if anchored > found => Err(Error::RolledBack { found, anchored }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The newest keyring sequence that the store's audit log has seen.
+    pub(crate) fn anchored(&self, path: &Path, unlocked: &Unlocked) -> Result<Option<u64>, Error> {
+        let store = unlocked.keyring.store_id();
+        let Some(dir) = self.log_dir(path, store) else {
+            return Ok(None);
+        };
+        if !dir.is_dir() {
+            return if self.audit_required {
+                Err(Error::AuditMissing { dir })
+            } else {
+                Ok(None)
+            };
+        }
+        let seed = unlocked.data_keys.audit_seed();
+        let verifier = VerifierKey::from_seed(&log_origin(store), seed.expose())?;
+        Ok(AuditLog::anchored_sequence(
+            &dir,
+            &store.to_string(),
+            &verifier,
+        )?)
+    }
+
+    fn record_unlock(&self, path: &Path, unlocked: &Unlocked) -> Result<(), Error> {
+        let Some(log) = self.open_log(path, unlocked.keyring.store_id(), &unlocked.data_keys)?
+        else {
+            return Ok(());
+        };
+        for wrap in unlocked.keyring.wraps() {
+            log.record(&self.event(
+                Action::UseUnwrap,
+                path,
+                &unlocked.keyring,
+                Some(EventKey {
+                    uri: Some(wrap.key.to_string()),
+                    version: Some(wrap.wrapped.version.to_string()),
+                    role: Some(KeyRole::Kek),
+                    layer: Some(wrap.layer as u8),
+                    ..EventKey::default()
+                }),
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// The store's log, when it is there.
+    pub(crate) fn open_log(
+        &self,
+        path: &Path,
+        store: StoreId,
+        keys: &DataKeys,
+    ) -> Result<Option<AuditLog>, Error> {
+        match self.log_dir(path, store) {
+            Some(dir) if dir.is_dir() => Ok(Some(self.create_log(path, store, keys)?)),
+            _ => Ok(None),
+        }
+    }
+
+    fn create_log(&self, path: &Path, store: StoreId, keys: &DataKeys) -> Result<AuditLog, Error> {
+        let dir = self.log_dir(path, store).ok_or(Error::Misuse {
+            what: "this store has no audit log, so its keys cannot be changed",
+        })?;
+        let seed = keys.audit_seed();
+        Ok(AuditLog::open_or_create(
+            &dir,
+            &log_origin(store),
+            seed.expose(),
+            self.clock,
+        )?)
+    }
+
+    /// A success that concerns a store.
+    pub(crate) fn event(
+        &self,
+        action: Action,
+        path: &Path,
+        keyring: &Keyring,
+        key: Option<EventKey>,
+    ) -> Event {
+        let object = Object::store(keyring.store_id().to_string())
+            .with_keyring_sequence(keyring.sequence().number())
+            .with_path(path.display().to_string());
+        let event = Event::new(action, Outcome::Success)
+            .with_actor(self.actor.clone())
+            .with_source(self.source.clone())
+            .with_object(object);
+        match key {
+            Some(key) => event.with_key(key),
+            None => event,
+        }
+    }
+}
+
+/// The name of a store's audit log.
+#[must_use]
+pub fn log_origin(store: StoreId) -> String {
+    format!("cofferdam/store/{store}")
+}

@@ -1,0 +1,69 @@
+//! Bytes that wait to be sealed: one run without gaps, so that neighbouring writes share their pages,
+//! their random numbers and their way to the disk.
+
+use zeroize::Zeroizing;
+
+/// A run of logical bytes that is not on the disk yet.
+pub(crate) struct Run {
+    start: u64,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Run {
+    /// Most bytes of a run.
+    pub(crate) const MAX: usize = 256 * 1024;
+
+    pub(crate) fn new() -> Run {
+        Run {
+            start: 0,
+            bytes: Zeroizing::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn overlaps(&self, offset: u64, len: usize) -> bool {
+        !self.is_empty() && offset < self.end() && self.start < offset + len as u64
+    }
+
+    /// Takes bytes that lie within the run or continue it; `false` when they do not.
+    #[must_use]
+    pub(crate) fn take(&mut self, bytes: &[u8], offset: u64) -> bool {
+        if self.is_empty() {
+            // The whole capacity at once: a growing vector would leave copies of the bytes behind.
+            if self.bytes.capacity() == 0 {
+                self.bytes.reserve_exact(Run::MAX);
+            }
+            self.start = offset;
+        }
+        let Some(at) = offset.checked_sub(self.start) else {
+            return false;
+        };
+        if at > self.bytes.len() as u64 || at as usize + bytes.len() > Run::MAX {
+            return false;
+        }
+        let at = at as usize;
+        let within = bytes.len().min(self.bytes.len() - at);
+        self.bytes[at..at + within].copy_from_slice(&bytes[..within]);
+        self.bytes.extend_from_slice(&bytes[within..]);
+        true
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+}
