@@ -606,3 +606,6 @@ fn keyring_mac(root: &Secret<32>, layer: Layer, store: StoreId, body: &[u8]) -> 
     context.update(body);
     context.sign()
 }
+
+#[cfg(test)]
+mod tests;

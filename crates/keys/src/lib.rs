@@ -32,6 +32,8 @@ mod random;
 mod secret;
 mod slots;
 mod suite;
+#[cfg(test)]
+mod test_vault;
 mod uri;
 mod vault;
 

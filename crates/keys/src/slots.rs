@@ -178,3 +178,6 @@ fn compare(chosen: &Keyring, other: &UncheckedKeyring) -> Result<OtherSlot, Keys
         Ok(OtherSlot::NotAuthentic { claimed })
     }
 }
+
+#[cfg(test)]
+mod tests;
