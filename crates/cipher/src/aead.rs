@@ -140,3 +140,6 @@ fn aegis_nonce(iv: &[u8; IV_LEN]) -> [u8; 32] {
     nonce[..IV_LEN].copy_from_slice(iv);
     nonce
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,8 +25,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cofferdam_audit::{Clock, UnixTime};
-use cofferdam_keys::{DataKeys, DekId, Layer};
+use cofferdam_keys::{Clock, DataKeys, DekId, Layer, UnixTime};
 
 use crate::aead::Subkey;
 use crate::error::SealError;
@@ -195,3 +194,47 @@ fn fill(bytes: &mut [u8]) -> Result<(), SealError> {
 pub(crate) const LAYERS_MAX: usize = 2;
 const SEALS_MAX: u32 = 1 << 20;
 const AGE_MAX_SECONDS: u64 = 3600;
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_keys::Suite;
+
+    use super::*;
+
+    #[test]
+    fn no_salt_seals_more_than_two_to_the_twentieth_times() {
+        let epochs = epochs(Suite::Two);
+        let (first, _) = epochs.batch(BATCH_MAX).unwrap();
+        let mut seals = BATCH_MAX as u32;
+        let second = loop {
+            let (epoch, _) = epochs.batch(BATCH_MAX - 1).unwrap();
+            if !Arc::ptr_eq(&first, &epoch) {
+                break epoch;
+            }
+            seals += BATCH_MAX as u32 - 1;
+        };
+        assert!(seals <= SEALS_MAX);
+        assert!(seals > SEALS_MAX - BATCH_MAX as u32);
+        for (old, new) in first.layers.iter().zip(&second.layers) {
+            assert!(old.salt != new.salt, "layer {}", old.layer);
+        }
+    }
+
+    #[test]
+    fn the_layers_of_an_epoch_and_of_a_batch_share_nothing() {
+        let epochs = epochs(Suite::Three);
+        let (epoch, ivs) = epochs.batch(BATCH_MAX).unwrap();
+        assert!(epoch.layers[0].salt != epoch.layers[1].salt);
+        let mut seen = std::collections::HashSet::new();
+        ivs.for_each(|_, ivs| ivs.iter().for_each(|iv| assert!(seen.insert(*iv))));
+        assert_eq!(seen.len(), 2 * BATCH_MAX);
+    }
+
+    fn epochs(suite: Suite) -> Epochs {
+        let keys = Arc::new(DataKeys::ephemeral(suite).unwrap());
+        Epochs::new(keys, Purpose::Value([0; 16]), || UnixTime {
+            seconds: 0,
+            nanos: 0,
+        })
+    }
+}

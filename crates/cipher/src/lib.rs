@@ -4,8 +4,7 @@
 //! use std::sync::Arc;
 //!
 //! use cofferdam_cipher::{PageCipher, PageNumber, PageSize, SlotCount};
-//! use cofferdam_audit::UnixTime;
-//! use cofferdam_keys::{DataKeys, FileId, Suite};
+//! use cofferdam_keys::{DataKeys, FileId, Suite, UnixTime};
 //!
 //! # fn clock() -> UnixTime { UnixTime { seconds: 1_800_000_000, nanos: 0 } }
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,6 +38,8 @@ mod page;
 mod slot;
 mod subkeys;
 mod value;
+#[cfg(test)]
+mod vectors;
 
 pub use error::{OpenError, SealError, SetupError};
 pub use geometry::{InvalidPageSize, PageNumber, PageSize, SLOT_LEN, SlotCount};

@@ -4,8 +4,7 @@ use core::num::NonZeroUsize;
 use core::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cofferdam_audit::Clock;
-use cofferdam_keys::{Algorithm, DataKeys, FileId, Layer};
+use cofferdam_keys::{Algorithm, Clock, DataKeys, FileId, Layer};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::epoch::{BATCH_MAX, Epoch, Epochs, SealingLayer};
@@ -221,6 +220,12 @@ impl PageCipher {
             plaintext.zeroize();
         }
         result
+    }
+
+    /// The subkeys that opened something.
+    #[cfg(test)]
+    pub(crate) fn subkeys(&self) -> &Subkeys {
+        &self.subkeys
     }
 
     /// Seals one page with given IVs, one per layer.

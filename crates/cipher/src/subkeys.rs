@@ -186,3 +186,93 @@ pub(crate) const CAPACITY_DEFAULT: NonZeroUsize = NonZeroUsize::new(16_384).expe
 /// Failed tags before quarantine. Each try at a forgery under GCM succeeds with a probability of at
 /// most 2^-116 for the largest page, so all of them together with at most 2^-100.
 pub(crate) const FAILURES_MAX: u32 = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cofferdam_keys::{DataKeys, FileId, Suite, UnixTime};
+
+    use super::*;
+    use crate::{OpenError, PageCipher, PageNumber, PageSize, SlotCount};
+
+    #[test]
+    fn random_salts_do_not_fill_the_cache() {
+        let (ciphers, frames) = frames_of_many_epochs(5);
+        let reader = &ciphers[0];
+        let mut page = [0; 512];
+        for frame in &frames {
+            reader.open(PageNumber::ZERO, frame, &mut page).unwrap();
+        }
+        assert_eq!(reader.subkeys().len(), 5);
+        let mut altered = frames[0].clone();
+        for number in 0..10_000u32 {
+            altered[512 + 16..512 + 20].copy_from_slice(&number.to_le_bytes());
+            let refused = Err(OpenError::Refused {
+                page: PageNumber::ZERO,
+            });
+            assert_eq!(reader.open(PageNumber::ZERO, &altered, &mut page), refused);
+        }
+        assert_eq!(reader.subkeys().len(), 5);
+    }
+
+    #[test]
+    fn the_cache_is_bounded_and_gives_up_what_was_not_used_for_longest() {
+        let (ciphers, frames) = frames_of_many_epochs(CAPACITY + 1);
+        let reader = &ciphers[0];
+        let open = |index: usize| {
+            let mut page = [0; 512];
+            reader
+                .open(PageNumber::ZERO, &frames[index], &mut page)
+                .unwrap();
+        };
+        (0..CAPACITY).for_each(open);
+        // The first one is used again, so the second one is given up for the newcomer.
+        open(0);
+        open(CAPACITY);
+        assert_eq!(reader.subkeys().len(), CAPACITY);
+        let kept = |index: usize| reader.subkeys().lock().contains(&name(&frames[index]));
+        assert!(kept(0));
+        assert!(!kept(1));
+        assert!((2..=CAPACITY).all(kept));
+    }
+
+    /// Ciphers of one file, each with a salt of its own, and a frame from each of them.
+    fn frames_of_many_epochs(count: usize) -> (Vec<PageCipher>, Vec<Vec<u8>>) {
+        let keys = Arc::new(DataKeys::ephemeral(Suite::One).unwrap());
+        let file = FileId::random().unwrap();
+        let size = PageSize::from_log2(9).unwrap();
+        let make = || {
+            let capacity = NonZeroUsize::new(CAPACITY).unwrap();
+            let keys = Arc::clone(&keys);
+            PageCipher::with_cache(keys, file, size, SlotCount::One, clock, capacity).unwrap()
+        };
+        let ciphers: Vec<_> = (0..count).map(|_| make()).collect();
+        let seal = |cipher: &PageCipher| {
+            let mut frame = vec![0; cipher.stride()];
+            cipher
+                .seal(PageNumber::ZERO, &[1; 512], &mut frame)
+                .unwrap();
+            frame
+        };
+        let frames = ciphers.iter().map(seal).collect();
+        (ciphers, frames)
+    }
+
+    fn name(frame: &[u8]) -> SubkeyName {
+        SubkeyName {
+            layer: Layer::Customer,
+            dek: DekId::FIRST,
+            salt: frame[512 + 16..512 + 32].try_into().unwrap(),
+        }
+    }
+
+    fn clock() -> UnixTime {
+        UnixTime {
+            seconds: 0,
+            nanos: 0,
+        }
+    }
+
+    const CAPACITY: usize = 8;
+}

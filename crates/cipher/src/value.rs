@@ -3,8 +3,7 @@
 use core::ops::Range;
 use std::sync::Arc;
 
-use cofferdam_audit::Clock;
-use cofferdam_keys::{Algorithm, DataKeys, DekId, Layer};
+use cofferdam_keys::{Algorithm, Clock, DataKeys, DekId, Layer};
 use zeroize::Zeroizing;
 
 use crate::epoch::{Epoch, Epochs, SealingLayer};
@@ -18,8 +17,8 @@ pub const VALUE_OVERHEAD: usize = HEAD_LEN + TAG_LEN;
 /// The longest context, in bytes.
 pub const CONTEXT_LEN_MAX: usize = 1024;
 
-/// The longest value, in bytes: 1 GiB less what two layers add.
-pub const VALUE_LEN_MAX: usize = (1 << 30) - 2 * VALUE_OVERHEAD;
+/// The longest value, in bytes: what AES-256-GCM seals in one go.
+pub const VALUE_LEN_MAX: u64 = (1 << 36) - 32;
 
 /// Seals and opens the values of one scope, such as a column.
 pub struct ValueCipher {
@@ -53,7 +52,10 @@ impl ValueCipher {
     /// [`SealError`].
     pub fn seal(&self, context: &[u8], value: &[u8]) -> Result<Vec<u8>, SealError> {
         at_most(context.len(), CONTEXT_LEN_MAX)?;
-        at_most(value.len(), VALUE_LEN_MAX)?;
+        at_most(
+            value.len(),
+            usize::try_from(VALUE_LEN_MAX).unwrap_or(usize::MAX),
+        )?;
         let (epoch, ivs) = self.epochs.batch(1)?;
         let mut sealed = Vec::new();
         ivs.for_each(|_, ivs| sealed = self.seal_one(&epoch, ivs, context, value));
