@@ -1,1 +1,39 @@
 //! SQLite on sealed files.
+//!
+//! The crate is a file system layer for SQLite (a "VFS"): SQLite works as ever, and every file it
+//! writes is sealed: the database, its write-ahead log, its journals and its temporary files.
+#![cfg_attr(
+    feature = "rusqlite",
+    doc = "
+```no_run
+use std::sync::Arc;
+# fn opener() -> Arc<cofferdam_sealed_file::Opener> { unimplemented!() }
+let sealed = cofferdam_sqlite::Sealed::new(opener())?;
+let connection = sealed.open(\"app.db\")?;
+connection.execute_batch(\"CREATE TABLE notes(text)\")?;
+# Ok::<(), cofferdam_sqlite::OpenError>(())
+```
+"
+)]
+//!
+//! `unsafe` stands at the edge to C: `ffi.rs` (declarations), `base.rs` (calls to the layer underneath),
+//! `vfs.rs`, `methods.rs` and `control.rs` (calls from SQLite). What happens to the bytes is in
+//! `methods.rs` and `group.rs`.
+
+mod base;
+mod control;
+mod error;
+mod ffi;
+mod group;
+mod layer;
+mod methods;
+#[cfg(feature = "rusqlite")]
+mod sealed;
+mod vfs;
+
+pub use error::{clear_last_error, last_error};
+pub use ffi::Api;
+pub use layer::{OpenerSource, Parameters};
+#[cfg(feature = "rusqlite")]
+pub use sealed::{OpenError, Sealed};
+pub use vfs::register;

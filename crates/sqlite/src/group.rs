@@ -1,0 +1,293 @@
+//! The files of one connection to one database, and the order in which their bytes reach the disk.
+//!
+//! SQLite relies on the order of its writes to different files also when nothing is synced: a process that is killed
+//! leaves what it wrote, in the order it wrote it. Bytes that wait in one file are therefore flushed before another
+//! file of the group is written, cut or removed, and before other processes are let in.
+
+use std::ffi::c_int;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use cofferdam_cipher::{PageSize, SlotCount};
+use cofferdam_keys::{DataKeys, Suite};
+use cofferdam_sealed_file::{Error, FileKind, FileSetup, Opener, SealedFile, Store};
+
+use crate::base::{BaseDisk, BaseFile};
+use crate::ffi;
+
+/// One connection's files.
+pub(crate) struct Group {
+    pub(crate) path: PathBuf,
+    pub(crate) opener: Arc<Opener>,
+    main: Arc<BaseFile>,
+    store: Mutex<Option<Store>>,
+    members: Mutex<Vec<Weak<Member>>>,
+    /// Nothing waits: the files were opened through another layer on top, and their order is not known here.
+    pub(crate) write_through: bool,
+    /// SQLITE_LOCK_… of the main file.
+    pub(crate) lock_level: AtomicUsize,
+    /// The page size that SQLite uses, once it was seen; 0 before.
+    pub(crate) sqlite_page_size: AtomicUsize,
+    /// Page size of the sealed main file, once it is chosen; 0 before.
+    pub(crate) sealed_page_size: AtomicUsize,
+    /// A flush failed where SQLite could not be told.
+    failed: AtomicBool,
+}
+
+/// One open file.
+pub(crate) struct Member {
+    pub(crate) kind: FileKind,
+    pub(crate) base: Arc<BaseFile>,
+    state: Mutex<State>,
+}
+
+/// A member's sealed file, once there is a store whose keys it can be sealed with.
+pub(crate) struct State {
+    file: Option<SealedFile<BaseDisk>>,
+    /// A checkpoint is going on: SQLite must hear of each failure at once.
+    pub(crate) checkpoint: bool,
+    /// The next page written to the log belongs to a commit frame.
+    pub(crate) commit_frame: bool,
+    /// End of what was written to the log.
+    pub(crate) log_end: u64,
+}
+
+impl Group {
+    pub(crate) fn new(
+        path: PathBuf,
+        opener: Arc<Opener>,
+        main: Arc<BaseFile>,
+        store: Option<Store>,
+        write_through: bool,
+    ) -> Group {
+        Group {
+            path,
+            opener,
+            main,
+            store: Mutex::new(store),
+            members: Mutex::new(Vec::new()),
+            write_through,
+            lock_level: AtomicUsize::new(ffi::LOCK_NONE as usize),
+            sqlite_page_size: AtomicUsize::new(0),
+            sealed_page_size: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn join(&self, member: &Arc<Member>) {
+        let mut members = lock(&self.members);
+        members.retain(|other| other.strong_count() > 0);
+        members.push(Arc::downgrade(member));
+    }
+
+    pub(crate) fn main(&self) -> &Arc<BaseFile> {
+        &self.main
+    }
+
+    fn members(&self) -> Vec<Arc<Member>> {
+        lock(&self.members)
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// The store, if it is on the disk by now.
+    pub(crate) fn store(&self) -> Result<Option<Store>, Error> {
+        let mut store = lock(&self.store);
+        if store.is_none() {
+            *store = self
+                .opener
+                .open_store(&BaseDisk(self.main.clone()), &self.path)?;
+        }
+        Ok(store.clone())
+    }
+
+    /// The store, made if need be. The caller holds SQLite's reserved lock, so nobody else is making it.
+    pub(crate) fn store_or_new(&self) -> Result<Store, Error> {
+        if let Some(store) = self.store()? {
+            return Ok(store);
+        }
+        let disk = BaseDisk(self.main.clone());
+        let made = self.opener.create_store(&disk, &self.path, None)?;
+        *lock(&self.store) = Some(made.clone());
+        Ok(made)
+    }
+
+    /// Flushes every file but one.
+    pub(crate) fn flush_others(&self, except: &Arc<Member>) -> Result<(), Error> {
+        for member in self.members() {
+            if !Arc::ptr_eq(&member, except) {
+                member.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        for member in self.members() {
+            member.flush()?;
+        }
+        Ok(())
+    }
+
+    /// A flush that failed where no code can be returned: the next call that can fail does.
+    pub(crate) fn flush_or_fail_later(&self) {
+        if self.flush().is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(Error::Latched);
+        }
+        Ok(())
+    }
+
+    /// Other processes may have written.
+    pub(crate) fn forget(&self) {
+        for member in self.members() {
+            if let Some(file) = &mut member.state().file {
+                file.forget();
+            }
+        }
+    }
+
+    /// Whether SQLite's pages are smaller than the sealed ones, which a log cannot be trusted with.
+    pub(crate) fn pages_too_small(&self) -> bool {
+        let sqlite = self.sqlite_page_size.load(Ordering::Relaxed);
+        sqlite > 0 && sqlite < self.sealed_page_size.load(Ordering::Relaxed)
+    }
+
+    /// Remembers the page size that the first page of a database states.
+    pub(crate) fn note_header(&self, bytes: &[u8], offset: u64) {
+        if offset == 0
+            && let Some(&[high, low]) = bytes.get(16..18)
+        {
+            let size = match usize::from(u16::from_be_bytes([high, low])) {
+                1 => 65536,
+                size => size,
+            };
+            if size.is_power_of_two() && size >= 512 {
+                self.sqlite_page_size.store(size, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Member {
+    pub(crate) fn new(kind: FileKind, base: Arc<BaseFile>) -> Member {
+        Member {
+            kind,
+            base,
+            state: Mutex::new(State {
+                file: None,
+                checkpoint: false,
+                commit_frame: false,
+                log_end: 0,
+            }),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    pub(crate) fn disk(&self) -> BaseDisk {
+        BaseDisk(self.base.clone())
+    }
+
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        match &mut state.file {
+            Some(file) if !file.is_flushed() => file.flush(),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl State {
+    /// The sealed file if there is one: `None` for the file of a database that is not there yet.
+    pub(crate) fn existing(
+        &mut self,
+        member: &Member,
+        group: &Group,
+    ) -> Result<Option<&mut SealedFile<BaseDisk>>, Error> {
+        if self.file.is_none()
+            && let Some(store) = group.store()?
+        {
+            self.file = Some(open(member, group, &store)?);
+        }
+        Ok(self.file.as_mut())
+    }
+
+    /// The sealed file, with a new store under it if need be.
+    pub(crate) fn writable(
+        &mut self,
+        member: &Member,
+        group: &Group,
+    ) -> Result<&mut SealedFile<BaseDisk>, Error> {
+        if self.file.is_none() {
+            let store = group.store_or_new()?;
+            self.file = Some(open(member, group, &store)?);
+        }
+        Ok(self.file.as_mut().expect("the file was just opened"))
+    }
+
+    /// A file with keys of its own, which end with the process.
+    pub(crate) fn set_file(&mut self, file: SealedFile<BaseDisk>) {
+        self.file = Some(file);
+    }
+}
+
+fn open(member: &Member, group: &Group, store: &Store) -> Result<SealedFile<BaseDisk>, Error> {
+    let mut setup = group.opener.main_setup(store);
+    if member.kind != FileKind::Main {
+        let chosen = group.sealed_page_size.load(Ordering::Relaxed);
+        setup.kind = member.kind;
+        setup.page_size = Some(PageSize::try_from(chosen).unwrap_or(PageSize::DEFAULT));
+        setup.slot_count = slots_for(store.keys.suite());
+    }
+    let file = SealedFile::open(member.disk(), setup)?;
+    if member.kind == FileKind::Main {
+        note_page_size(group, &file);
+    }
+    Ok(file)
+}
+
+/// Remembers the page size of a main file for the sector size and for the files beside it.
+pub(crate) fn note_page_size(group: &Group, file: &SealedFile<BaseDisk>) {
+    if let Some(size) = file.page_size() {
+        group
+            .sealed_page_size
+            .store(size.bytes(), Ordering::Relaxed);
+    }
+}
+
+/// What a temporary file is set up with.
+pub(crate) fn temporary(keys: Arc<DataKeys>, opener: &Opener) -> FileSetup {
+    FileSetup {
+        kind: FileKind::Temporary,
+        page_size: Some(PageSize::DEFAULT),
+        slot_count: slots_for(keys.suite()),
+        clock: opener.clock,
+        keys,
+    }
+}
+
+fn slots_for(suite: Suite) -> SlotCount {
+    match suite.layer_count() {
+        1 => SlotCount::One,
+        _ => SlotCount::Two,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The lock level as SQLite numbers it.
+pub(crate) fn set_level(group: &Group, level: c_int) {
+    group.lock_level.store(level as usize, Ordering::Relaxed);
+}
