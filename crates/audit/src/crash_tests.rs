@@ -20,6 +20,8 @@ struct Disk {
     next: u64,
     /// Operations until everything fails.
     left: Option<u64>,
+    /// How often somebody waited for the disk.
+    syncs: u64,
 }
 
 #[derive(Clone, Default)]
@@ -70,6 +72,7 @@ impl Files for CrashFiles {
             if durable {
                 let content = disk.contents.get_mut(&id).expect("just put");
                 content.durable = content.current.clone();
+                disk.syncs += 1;
             }
             Ok(())
         })
@@ -109,6 +112,7 @@ impl Files for CrashFiles {
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
         self.change(|disk| {
+            disk.syncs += 1;
             let (names, durable) = (&disk.names, &mut disk.durable_names);
             durable.retain(|name, _| parent(name) != path);
             durable.extend(
@@ -180,6 +184,7 @@ impl Disk {
             names,
             next: self.next,
             left: None,
+            syncs: 0,
         }
     }
 
@@ -232,7 +237,7 @@ impl Chance {
     }
 
     fn coin(&mut self) -> bool {
-        self.next() % 2 == 0
+        self.next().is_multiple_of(2)
     }
 }
 
@@ -412,4 +417,26 @@ fn a_process_that_dies_does_not_hinder_another() {
             return;
         }
     }
+}
+
+/// The promise of three: entries, checkpoint, name of the checkpoint. An anchor is a fourth.
+#[test]
+fn an_append_waits_for_the_disk_three_times() {
+    let files = CrashFiles::default();
+    let log = open(&files).expect("no faults");
+    let syncs_of = |event: &Event| {
+        let before = files.disk().syncs;
+        log.record(event).expect("no faults");
+        files.disk().syncs - before
+    };
+    let plain = Event::new(Action::UseUnwrap, Outcome::Success);
+    let all: Vec<u64> = (0..512).map(|_| syncs_of(&plain)).collect();
+    assert!(
+        all.iter()
+            .enumerate()
+            .all(|(number, &syncs)| syncs == 3 || number % 256 == 255),
+        "{all:?}"
+    );
+    assert!(all.iter().sum::<u64>() < 512 * 3 + 40, "{all:?}");
+    assert_eq!(syncs_of(&event(1)), 4);
 }

@@ -16,7 +16,6 @@ use crate::names::named;
 /// assert_eq!(event.action.name(), "key.rotate");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Event {
     /// What happened.
     pub action: Action,

@@ -60,6 +60,7 @@ pub use log::{AuditLog, Recorded, Sink};
 pub use note::VerifierKey;
 pub use proof::{ConsistencyProof, Proof, prove, prove_consistency};
 pub use reader::{Events, Filter, LogReader};
+pub use tile::bundle_entries;
 pub use time::{Clock, UnixTime};
 pub use verify::{VerifyReport, verify};
 pub use verify_error::VerifyError;

@@ -71,6 +71,19 @@ pub(crate) fn parse_entries(bytes: &[u8], count: u64) -> Option<Vec<&[u8]>> {
     (len == bytes.len()).then_some(entries)
 }
 
+/// The entries of a whole or partial bundle, a file under `tile/entries/`; `None` when it is malformed.
+/// What they are worth, only a verified tile can tell.
+pub fn bundle_entries(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut entries = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (entry, len) = split_entries(rest, 1)?;
+        entries.extend(entry);
+        rest = &rest[len..];
+    }
+    (entries.len() as u64 <= WIDTH).then_some(entries)
+}
+
 pub(crate) fn leaf_hashes(entries: &[&[u8]]) -> Vec<Hash> {
     entries.iter().map(|entry| leaf(entry)).collect()
 }
