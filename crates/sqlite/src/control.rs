@@ -119,22 +119,8 @@ fn status(inner: &Inner) -> String {
 /// # Safety
 /// `place` is a place for a string that SQLite frees.
 unsafe fn answer_text(inner: &Inner, place: *mut *mut c_char, text: &str) -> c_int {
-    let len = text.len();
-    let Ok(size) = c_int::try_from(len + 1) else {
-        return ffi::NOMEM;
-    };
-    // SAFETY: SQLite's allocator.
-    let memory = unsafe { (inner.layer.api.malloc)(size) }.cast::<u8>();
-    if memory.is_null() {
-        return ffi::NOMEM;
-    }
-    // SAFETY: the memory has room for the text and its end, and the place is the caller's.
-    unsafe {
-        std::ptr::copy_nonoverlapping(text.as_ptr(), memory, len);
-        *memory.add(len) = 0;
-        *place = memory.cast();
-    }
-    ffi::OK
+    // SAFETY: the caller says so.
+    unsafe { inner.layer.api.put_message(place, text) }
 }
 
 const SMALL_PAGES: &str = "cofferdam: the database's pages are smaller than its sealed pages, so it cannot have a \

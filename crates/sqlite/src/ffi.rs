@@ -73,6 +73,19 @@ type UriParameter = unsafe extern "C" fn(*const c_char, *const c_char) -> *const
 type FilenameDatabase = unsafe extern "C" fn(*const c_char) -> *const c_char;
 type Malloc = unsafe extern "C" fn(c_int) -> *mut c_void;
 type Log = unsafe extern "C" fn(c_int, *const c_char, ...);
+type CreateFunction = unsafe extern "C" fn(
+    *mut c_void,
+    *const c_char,
+    c_int,
+    c_int,
+    *mut c_void,
+    Option<ScalarFunction>,
+    Unused,
+    Unused,
+    Unused,
+) -> c_int;
+type ScalarFunction = unsafe extern "C" fn(*mut c_void, c_int, *mut *mut c_void);
+type ResultText = unsafe extern "C" fn(*mut c_void, *const c_char, c_int, isize);
 type LibversionNumber = unsafe extern "C" fn() -> c_int;
 
 /// The functions of SQLite that the layer calls: from the SQLite that is linked in, or from the one that
@@ -85,6 +98,8 @@ pub struct Api {
     pub(crate) filename_database: FilenameDatabase,
     pub(crate) malloc: Malloc,
     pub(crate) log: Log,
+    pub(crate) create_function: CreateFunction,
+    pub(crate) result_text: ResultText,
 }
 
 impl Api {
@@ -108,6 +123,8 @@ impl Api {
                 filename_database: function::<FilenameDatabase>(*table.add(246)),
                 malloc: function::<Malloc>(*table.add(68)),
                 log: function::<Log>(*table.add(167)),
+                create_function: function::<CreateFunction>(*table.add(162)),
+                result_text: function::<ResultText>(*table.add(85)),
             })
         }
     }
@@ -130,6 +147,10 @@ impl Api {
                 ),
                 malloc: function::<Malloc>(ffi::sqlite3_malloc as *const c_void),
                 log: function::<Log>(ffi::sqlite3_log as *const c_void),
+                create_function: function::<CreateFunction>(
+                    ffi::sqlite3_create_function_v2 as *const c_void,
+                ),
+                result_text: function::<ResultText>(ffi::sqlite3_result_text as *const c_void),
             }
         }
     }

@@ -17,13 +17,14 @@ connection.execute_batch(\"CREATE TABLE notes(text)\")?;
 )]
 //!
 //! `unsafe` stands at the edge to C: `ffi.rs` (declarations), `base.rs` (calls to the layer underneath),
-//! `vfs.rs`, `methods.rs` and `control.rs` (calls from SQLite). What happens to the bytes is in
+//! `vfs.rs`, `methods.rs`, `control.rs` and `function.rs` (calls from SQLite). What happens to the bytes is in
 //! `methods.rs` and `group.rs`.
 
 mod base;
 mod control;
 mod error;
 mod ffi;
+mod function;
 mod group;
 mod layer;
 mod methods;
@@ -33,6 +34,7 @@ mod vfs;
 
 pub use error::{clear_last_error, last_error};
 pub use ffi::Api;
+pub use function::add_error_function;
 pub use layer::{OpenerSource, Parameters};
 #[cfg(feature = "rusqlite")]
 pub use sealed::{OpenError, Sealed};

@@ -1,0 +1,256 @@
+//! From the environment and the clock to an [`Opener`]: what the command and the loadable extension share.
+//!
+//! With the command's own code, this is the only place that reads the environment and the clock.
+//!
+//! | Variable | Meaning |
+//! | --- | --- |
+//! | `COFFERDAM_CUSTOMER` | the customer's key, for new databases, and the only one accepted for existing ones |
+//! | `COFFERDAM_INFRASTRUCTURE` | the same for the second layer |
+//! | `COFFERDAM_SUITE` | 1, 2 or 3, for new databases; default 1, or 2 with an infrastructure key |
+//! | `COFFERDAM_AUDIT` | a directory below which audit logs are, or `none`; default: beside each database |
+//! | `COFFERDAM_AUDIT_REQUIRED` | `1`: a database without its audit log is refused |
+//! | `COFFERDAM_PASSPHRASE`, `COFFERDAM_PASSPHRASE_FILE` | the passphrase of key files that have one |
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cofferdam_audit::{Actor, ActorKind, Source, UnixTime};
+use cofferdam_keys::{KeyUri, Layer, Pins, Suite};
+use cofferdam_sealed_file::{AuditPlace, NewStore, Opener, Recorded};
+use cofferdam_vaults::{PassphraseSource, Vaults};
+use zeroize::Zeroizing;
+
+/// What an opener is made from.
+#[derive(Clone)]
+pub struct Settings {
+    /// The customer's key.
+    pub customer: Option<KeyUri>,
+    /// The infrastructure's key.
+    pub infrastructure: Option<KeyUri>,
+    /// The suite of new databases; `None`: by the number of keys.
+    pub suite: Option<Suite>,
+    /// Where audit logs are.
+    pub audit: AuditPlace,
+    /// Whether a database without its audit log is refused.
+    pub audit_required: bool,
+    /// Whether databases under one layer get room for a second.
+    pub room_for_second_layer: bool,
+    /// Where passphrases come from.
+    pub passphrases: PassphraseSource,
+}
+
+/// A setting that cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError {
+    /// The variable or parameter.
+    pub name: String,
+    /// What is wrong and what is allowed.
+    pub what: String,
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.what)
+    }
+}
+
+impl std::error::Error for SettingError {}
+
+impl Settings {
+    /// The settings that the environment makes.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a variable that is set and cannot be understood.
+    pub fn from_environment() -> Result<Settings, SettingError> {
+        let mut settings = Settings {
+            customer: None,
+            infrastructure: None,
+            suite: None,
+            audit: AuditPlace::Beside,
+            audit_required: env::var_os("COFFERDAM_AUDIT_REQUIRED").is_some_and(|v| v == "1"),
+            room_for_second_layer: true,
+            passphrases: Arc::new(|_| passphrase_from_environment()),
+        };
+        for name in ["customer", "infrastructure", "suite", "audit"] {
+            let variable = format!("COFFERDAM_{}", name.to_ascii_uppercase());
+            match env::var(&variable) {
+                Ok(value) => settings.set(name, &value).map_err(|error| SettingError {
+                    name: variable,
+                    ..error
+                })?,
+                Err(env::VarError::NotPresent) => {}
+                Err(env::VarError::NotUnicode(_)) => {
+                    return Err(SettingError {
+                        name: variable,
+                        what: "is not UTF-8".to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Changes one setting, by its name in lower case without prefix: `customer`, `infrastructure`, `suite`, `audit`.
+    ///
+    /// # Errors
+    /// [`SettingError`] when the name or the value is unknown.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
+        let wrong = |what: String| SettingError {
+            name: name.to_owned(),
+            what,
+        };
+        match name {
+            "customer" => self.customer = Some(key(value).map_err(wrong)?),
+            "infrastructure" => self.infrastructure = Some(key(value).map_err(wrong)?),
+            "suite" => {
+                let number = value
+                    .parse()
+                    .map_err(|_| wrong(format!("{value:?} is no suite; allowed are 1, 2 and 3")))?;
+                self.suite =
+                    Some(Suite::from_number(number).map_err(|error| wrong(error.to_string()))?);
+            }
+            "audit" if value == "none" => self.audit = AuditPlace::Nowhere,
+            "audit" if value.is_empty() => {
+                return Err(wrong("is empty; name a directory, or say none".to_owned()));
+            }
+            "audit" => self.audit = AuditPlace::Below(PathBuf::from(value)),
+            _ => return Err(wrong("is no setting".to_owned())),
+        }
+        Ok(())
+    }
+
+    /// The suite of new databases.
+    ///
+    /// # Errors
+    /// [`SettingError`] when suite and keys do not fit together.
+    pub fn suite(&self) -> Result<Suite, SettingError> {
+        let suite = match (self.suite, &self.infrastructure) {
+            (Some(suite), _) => suite,
+            (None, Some(_)) => Suite::Two,
+            (None, None) => Suite::One,
+        };
+        let wrong = |what: &str| SettingError {
+            name: "suite".to_owned(),
+            what: what.to_owned(),
+        };
+        match (suite.layer_count(), &self.infrastructure) {
+            (2, None) => Err(wrong(
+                "has two layers and needs an infrastructure key as well",
+            )),
+            (1, Some(_)) => Err(wrong(
+                "1 has one layer, and there is an infrastructure key; choose 2 or 3, or leave the key out",
+            )),
+            _ => Ok(suite),
+        }
+    }
+
+    /// Makes the opener.
+    ///
+    /// # Errors
+    /// As [`Settings::suite`].
+    pub fn opener(&self) -> Result<Opener, SettingError> {
+        self.opener_with(Arc::new(Vaults::new(self.passphrases.clone())))
+    }
+
+    /// The same with vaults that exist already.
+    ///
+    /// # Errors
+    /// As [`Settings::suite`].
+    pub fn opener_with(&self, vaults: Arc<Vaults>) -> Result<Opener, SettingError> {
+        let mut pins = Pins::none();
+        if let Some(key) = &self.customer {
+            pins = pins.with(Layer::Customer, key.clone());
+        }
+        if let Some(key) = &self.infrastructure {
+            pins = pins.with(Layer::Infrastructure, key.clone());
+        }
+        let new_store = match &self.customer {
+            Some(customer) => Some(NewStore {
+                suite: self.suite()?,
+                customer: customer.clone(),
+                infrastructure: self.infrastructure.clone(),
+                room_for_second_layer: self.room_for_second_layer,
+            }),
+            None => None,
+        };
+        Ok(Opener {
+            vaults,
+            pins,
+            new_store,
+            audit: self.audit.clone(),
+            audit_required: self.audit_required,
+            actor: actor(),
+            source: source(),
+            clock: now,
+            recorded: Recorded::default(),
+        })
+    }
+}
+
+/// A key's name as a person types it; relative paths start at the current directory.
+///
+/// # Errors
+/// A text that says what is wrong with it.
+pub fn key(text: &str) -> Result<KeyUri, String> {
+    let here = env::current_dir().map_err(|error| format!("the current directory: {error}"))?;
+    match KeyUri::parse_typed(text, &here) {
+        Ok((key, None)) => Ok(key),
+        Ok((_, Some(_))) => Err(format!(
+            "{text:?} names a version; name the key, and its newest version is used"
+        )),
+        Err(error) => Err(format!("{text:?}: {error}")),
+    }
+}
+
+/// The time.
+#[must_use]
+pub fn now() -> UnixTime {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    UnixTime {
+        seconds: since.as_secs(),
+        nanos: since.subsec_nanos(),
+    }
+}
+
+/// Who is acting: the user of the process.
+#[must_use]
+pub fn actor() -> Actor {
+    let uid = rustix::process::getuid().as_raw();
+    let id = match env::var("USER").or_else(|_| env::var("LOGNAME")) {
+        Ok(name) if !name.is_empty() => format!("{name} (uid {uid})"),
+        _ => format!("uid {uid}"),
+    };
+    Actor::new(ActorKind::User, id)
+}
+
+/// Where the action happens: this host and process.
+#[must_use]
+pub fn source() -> Source {
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    Source {
+        host: Some(host),
+        pid: Some(std::process::id()),
+        ..Source::default()
+    }
+}
+
+/// `COFFERDAM_PASSPHRASE`, or the first line of the file that `COFFERDAM_PASSPHRASE_FILE` names.
+#[must_use]
+pub fn passphrase_from_environment() -> Option<Zeroizing<String>> {
+    if let Ok(passphrase) = env::var("COFFERDAM_PASSPHRASE") {
+        return Some(Zeroizing::new(passphrase));
+    }
+    let path = env::var_os("COFFERDAM_PASSPHRASE_FILE")?;
+    let text = Zeroizing::new(fs::read_to_string(path).ok()?);
+    let line = text.lines().next().unwrap_or_default();
+    Some(Zeroizing::new(line.to_owned()))
+}
