@@ -113,16 +113,8 @@ impl Drop for BaseFile {
 #[derive(Clone)]
 pub(crate) struct BaseDisk(pub(crate) Arc<BaseFile>);
 
-impl Disk for BaseDisk {
-    fn len(&self) -> io::Result<u64> {
-        let mut len = 0;
-        let methods = self.0.open_methods()?;
-        // SAFETY: the file is open.
-        check(unsafe { (methods.file_size)(self.0.file, &mut len) })?;
-        u64::try_from(len).map_err(io::Error::other)
-    }
-
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+impl BaseDisk {
+    fn read_part(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         let methods = self.0.open_methods()?;
         let (len, at) = range(bytes.len(), offset)?;
         // SAFETY: the file is open and the buffer has `len` bytes.
@@ -138,11 +130,43 @@ impl Disk for BaseDisk {
         Ok(bytes.len())
     }
 
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write_part(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let methods = self.0.open_methods()?;
         let (len, at) = range(bytes.len(), offset)?;
         // SAFETY: the file is open and the buffer has `len` bytes.
         check(unsafe { (methods.write)(self.0.file, bytes.as_ptr().cast::<c_void>(), len, at) })
+    }
+}
+
+impl Disk for BaseDisk {
+    fn len(&self) -> io::Result<u64> {
+        let mut len = 0;
+        let methods = self.0.open_methods()?;
+        // SAFETY: the file is open.
+        check(unsafe { (methods.file_size)(self.0.file, &mut len) })?;
+        u64::try_from(len).map_err(io::Error::other)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        for part in bytes.chunks_mut(TRANSFER_MAX) {
+            let len = part.len();
+            let read = self.read_part(part, offset + done as u64)?;
+            done += read;
+            if read < len {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut at = offset;
+        for part in bytes.chunks(TRANSFER_MAX) {
+            self.write_part(part, at)?;
+            at += part.len() as u64;
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -206,3 +230,6 @@ pub(crate) unsafe fn text(name: *const c_char) -> Option<String> {
 
 /// SQLITE_SYNC_NORMAL.
 const SYNC_NORMAL: c_int = 2;
+
+/// SQLite never asks a layer for more than a page; its unix layer takes no more than 2^17 - 1 bytes in one call.
+const TRANSFER_MAX: usize = 96 * 1024;

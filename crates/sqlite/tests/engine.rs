@@ -1,0 +1,278 @@
+//! SQLite through the layer: every journal mode and page size, and nothing readable on the disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cofferdam_audit::{Actor, ActorKind, Source, UnixTime};
+use cofferdam_keys::{KeyUri, Layer, Pins, Suite};
+use cofferdam_sealed_file::{AuditPlace, NewStore, Opener, Recorded};
+use cofferdam_sqlite::Sealed;
+use cofferdam_vaults::Vaults;
+use rusqlite::Connection;
+
+const MARKER: &str = "HIPPOPOTAMUS-MARKER-0123456789";
+
+struct World {
+    dir: tempfile::TempDir,
+    sealed: Sealed,
+}
+
+fn clock() -> UnixTime {
+    UnixTime {
+        seconds: 1_700_000_000,
+        nanos: 0,
+    }
+}
+
+fn key(vaults: &Vaults, dir: &Path, name: &str) -> KeyUri {
+    let key = KeyUri::from_file_path(&dir.join(name)).unwrap();
+    vaults.file(&key).unwrap().create(None, clock()).unwrap();
+    key
+}
+
+fn world(suite: Suite) -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let vaults = Vaults::without_passphrases();
+    let customer = key(&vaults, dir.path(), "customer.key");
+    let infrastructure =
+        (suite.layer_count() == 2).then(|| key(&vaults, dir.path(), "infrastructure.key"));
+    let opener = Opener {
+        vaults: Arc::new(vaults),
+        pins: Pins::none().with(Layer::Customer, customer.clone()),
+        new_store: Some(NewStore {
+            suite,
+            customer,
+            infrastructure,
+            room_for_second_layer: true,
+        }),
+        audit: AuditPlace::Beside,
+        audit_required: true,
+        actor: Actor::new(ActorKind::System, "test"),
+        source: Source::default(),
+        clock,
+        recorded: Recorded::default(),
+    };
+    let sealed = Sealed::new(Arc::new(opener)).unwrap();
+    World { dir, sealed }
+}
+
+impl World {
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn open(&self, name: &str) -> Connection {
+        self.sealed.open(self.path(name)).unwrap()
+    }
+
+    /// Every file of the directory but keys.
+    fn assert_nothing_readable(&self) {
+        let mut seen = 0;
+        let mut pending = vec![self.dir.path().to_owned()];
+        while let Some(dir) = pending.pop() {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    pending.push(path);
+                    continue;
+                }
+                let bytes = fs::read(&path).unwrap();
+                let found = bytes.windows(16).any(|w| w == &MARKER.as_bytes()[..16]);
+                assert!(!found, "marker found in {}", path.display());
+                let header = bytes.windows(15).any(|w| w == b"SQLite format 3");
+                assert!(!header, "SQLite header found in {}", path.display());
+                seen += 1;
+            }
+        }
+        assert!(seen > 1);
+    }
+}
+
+fn fill(connection: &Connection, rows: i64) {
+    connection
+        .execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, text TEXT, blob BLOB)")
+        .unwrap();
+    let mut insert = connection
+        .prepare("INSERT INTO t(text, blob) VALUES(?1 || ?2, randomblob(?2 % 3000))")
+        .unwrap();
+    connection.execute_batch("BEGIN").unwrap();
+    for n in 0..rows {
+        insert.execute((MARKER, n)).unwrap_or_else(|error| {
+            panic!("row {n}: {error}: {:?}", cofferdam_sqlite::last_error())
+        });
+    }
+    connection.execute_batch("COMMIT").unwrap();
+}
+
+fn check(connection: &Connection, rows: i64) {
+    let ok: String = connection
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(ok, "ok");
+    let found: i64 = connection
+        .query_row(
+            "SELECT count(*) FROM t WHERE text LIKE ?1 || '%'",
+            [MARKER],
+            |r| r.get(0),
+        )
+        .unwrap();
+    assert_eq!(found, rows);
+}
+
+#[test]
+fn every_journal_mode_and_page_size_keeps_what_it_was_given() {
+    for suite in [Suite::One, Suite::Two, Suite::Three] {
+        for mode in ["DELETE", "TRUNCATE", "PERSIST", "MEMORY", "OFF", "WAL"] {
+            for page_size in [512, 1024, 4096, 16384, 65536] {
+                let world = world(suite);
+                let name = "a.db";
+                let connection = world.open(name);
+                connection
+                    .execute_batch(&format!("PRAGMA page_size={page_size}"))
+                    .unwrap();
+                let set: String = connection
+                    .query_row(&format!("PRAGMA journal_mode={mode}"), [], |row| row.get(0))
+                    .unwrap();
+                assert_eq!(set, mode.to_lowercase());
+                fill(&connection, 300);
+                check(&connection, 300);
+                world.assert_nothing_readable();
+                connection
+                    .execute_batch("UPDATE t SET text = text || 'x' WHERE id % 3 = 0; DELETE FROM t WHERE id > 250")
+                    .unwrap();
+                drop(connection);
+                let connection = world.open(name);
+                check(&connection, 250);
+                if mode != "WAL" {
+                    connection.execute_batch("VACUUM").unwrap();
+                }
+                check(&connection, 250);
+                let size: i64 = connection
+                    .query_row("PRAGMA page_size", [], |row| row.get(0))
+                    .unwrap();
+                assert_eq!(size, page_size);
+                drop(connection);
+                world.assert_nothing_readable();
+            }
+        }
+    }
+}
+
+#[test]
+fn two_connections_see_each_others_commits() {
+    for mode in ["DELETE", "WAL", "TRUNCATE", "PERSIST"] {
+        let world = world(Suite::Two);
+        let one = world.open("a.db");
+        one.query_row(&format!("PRAGMA journal_mode={mode}"), [], |_| Ok(()))
+            .unwrap();
+        let two = world.open("a.db");
+        one.execute_batch("CREATE TABLE t(n)").unwrap();
+        for n in 0..200i64 {
+            let (writer, reader) = if n % 2 == 0 {
+                (&one, &two)
+            } else {
+                (&two, &one)
+            };
+            writer.execute("INSERT INTO t VALUES(?1)", [n]).unwrap();
+            let sum: i64 = reader
+                .query_row("SELECT sum(n) FROM t", [], |r| r.get(0))
+                .unwrap();
+            assert_eq!(sum, n * (n + 1) / 2, "{mode}");
+            if n % 50 == 49 && mode == "WAL" {
+                one.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+                    .unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn attach_vacuum_into_and_backup_work_across_sealed_and_plain() {
+    let world = world(Suite::Three);
+    let connection = world.open("a.db");
+    fill(&connection, 100);
+    let layer = world.sealed.layer();
+    let b = world.path("b.db");
+    connection
+        .execute_batch(&format!(
+            "ATTACH 'file:{}?vfs={layer}' AS b; CREATE TABLE b.t AS SELECT * FROM t;
+             BEGIN; INSERT INTO t(text) VALUES('{MARKER}'); INSERT INTO b.t(text) VALUES('{MARKER}'); COMMIT;
+             VACUUM INTO 'file:{}?vfs={layer}'",
+            b.display(),
+            world.path("c.db").display()
+        ))
+        .unwrap();
+    check(&world.open("b.db"), 101);
+    check(&world.open("c.db"), 101);
+    world.assert_nothing_readable();
+    let plain_dir = tempfile::tempdir().unwrap();
+    let plain = plain_dir.path().join("plain.db");
+    connection
+        .execute_batch(&format!(
+            "ATTACH 'file:{}?vfs=unix' AS p; CREATE TABLE p.t AS SELECT * FROM t; DETACH p",
+            plain.display()
+        ))
+        .unwrap();
+    check(&Connection::open(&plain).unwrap(), 101);
+    let mut target = world.open("d.db");
+    rusqlite::backup::Backup::new(&Connection::open(&plain).unwrap(), &mut target)
+        .unwrap()
+        .run_to_completion(10, std::time::Duration::ZERO, None)
+        .unwrap();
+    check(&target, 101);
+    world.assert_nothing_readable();
+}
+
+#[test]
+fn temporary_files_are_sealed_and_mmap_is_refused() {
+    let world = world(Suite::One);
+    let connection = world.open("a.db");
+    fill(&connection, 2000);
+    let mmap: i64 = connection
+        .query_row("PRAGMA mmap_size=1000000", [], |row| row.get(0))
+        .unwrap_or(0);
+    assert_eq!(mmap, 0);
+    connection
+        .execute_batch("PRAGMA temp_store=FILE; PRAGMA cache_size=5; CREATE TEMP TABLE big AS SELECT * FROM t; CREATE INDEX temp.i ON big(text, blob);")
+        .unwrap();
+    let n: i64 = connection
+        .query_row(
+            "SELECT count(*) FROM (SELECT DISTINCT text, blob FROM big ORDER BY blob DESC)",
+            [],
+            |r| r.get(0),
+        )
+        .unwrap();
+    assert_eq!(n, 2000);
+}
+
+#[test]
+fn a_plain_database_is_refused_in_words() {
+    let world = world(Suite::One);
+    let plain = world.path("plain.db");
+    Connection::open(&plain)
+        .unwrap()
+        .execute_batch("CREATE TABLE t(n)")
+        .unwrap();
+    let connection = world.sealed.open(&plain);
+    let text = match connection {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("a plain database was opened as a sealed one"),
+    };
+    assert!(text.contains("cofferdam sqlite seal"), "{text}");
+}
+
+#[test]
+fn pages_cannot_become_smaller_than_sealed_pages() {
+    let world = world(Suite::One);
+    let connection = world.open("a.db");
+    fill(&connection, 50);
+    let error = connection
+        .execute_batch("PRAGMA page_size=1024")
+        .unwrap_err();
+    assert!(error.to_string().contains("VACUUM INTO"), "{error}");
+    connection
+        .execute_batch("PRAGMA page_size=8192; VACUUM")
+        .unwrap();
+    check(&connection, 50);
+}
