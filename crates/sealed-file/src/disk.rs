@@ -111,6 +111,13 @@ impl FileDisk {
     }
 }
 
+/// A file that was opened for reading and writing, such as one that has no name yet.
+impl From<File> for FileDisk {
+    fn from(file: File) -> FileDisk {
+        FileDisk { file }
+    }
+}
+
 impl Disk for FileDisk {
     fn len(&self) -> Result<u64> {
         Ok(self.file.metadata()?.len())

@@ -29,7 +29,15 @@ mod group;
 mod layer;
 mod methods;
 #[cfg(feature = "rusqlite")]
+mod new_file;
+#[cfg(feature = "rusqlite")]
 mod sealed;
+#[cfg(feature = "rusqlite")]
+mod snapshot;
+#[cfg(feature = "rusqlite")]
+mod transfer;
+#[cfg(feature = "rusqlite")]
+mod transfer_error;
 mod vfs;
 
 pub use error::{clear_last_error, last_error};
@@ -38,4 +46,10 @@ pub use function::add_error_function;
 pub use layer::{OpenerSource, Parameters};
 #[cfg(feature = "rusqlite")]
 pub use sealed::{OpenError, Sealed};
+#[cfg(feature = "rusqlite")]
+pub use snapshot::Snapshot;
+#[cfg(feature = "rusqlite")]
+pub use transfer::{Progress, SEALED_PAGE_SIZE_MAX, Transfer, seal, unseal};
+#[cfg(feature = "rusqlite")]
+pub use transfer_error::TransferError;
 pub use vfs::register;

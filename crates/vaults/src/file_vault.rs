@@ -175,6 +175,25 @@ impl FileVault {
         Ok(unchecked.protection().is_some())
     }
 
+    /// The key's random name for itself, which stays for its life.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] when the file cannot be read or does not authenticate.
+    pub fn key_id(&self) -> Result<[u8; 16], Refusal> {
+        self.load().map(|file| file.key_id)
+    }
+
+    /// The Ed25519 seed of the log that the key's custodians write to (format section 8). A disabled key gives it
+    /// too: that it was disabled has to be recorded.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] when the file cannot be read or does not authenticate.
+    pub fn audit_seed(&self) -> Result<Secret<32>, Refusal> {
+        self.load().map(|file| file.audit_seed())
+    }
+
     fn path(&self) -> &Path {
         self.key.file_path().expect("`new` saw a path")
     }

@@ -184,6 +184,13 @@ impl UncheckedKeyFile {
 }
 
 impl KeyFile {
+    /// AUDIT: the seed of the log that the key's custodians write to. It stays for the life of the key, whatever
+    /// becomes of versions, states and the passphrase.
+    pub(crate) fn audit_seed(&self) -> Secret<32> {
+        let first = self.versions.first().expect("parse saw a version");
+        expand(&first.kek, LABEL_AUDIT, &self.key_id)
+    }
+
     /// The bytes of the file. The passphrase key is the one that belongs to `protection`.
     pub(crate) fn encode(&self, passphrase_key: Option<&PassphraseKey>) -> Zeroizing<Vec<u8>> {
         let fits = match (&self.protection, passphrase_key) {
@@ -415,6 +422,7 @@ const _: () = assert!(KEK.end == VERSION_LEN);
 const MAC_LEN: usize = 32;
 
 const LABEL_FILE: &[u8; 16] = b"cofferdam kfile\0";
+const LABEL_AUDIT: &[u8; 16] = b"cofferdam kaudit";
 const LABEL_COMMITMENT: &[u8; 16] = b"cofferdam pwcmt\0";
 const LABEL_WRAP: &[u8; 16] = b"cofferdam pwwrap";
 const LABEL_PASSPHRASE_MAC: &[u8; 16] = b"cofferdam pwmac\0";
