@@ -71,6 +71,7 @@ type VfsFind = unsafe extern "C" fn(*const c_char) -> *mut Vfs;
 type VfsRegister = unsafe extern "C" fn(*mut Vfs, c_int) -> c_int;
 type UriParameter = unsafe extern "C" fn(*const c_char, *const c_char) -> *const c_char;
 type FilenameDatabase = unsafe extern "C" fn(*const c_char) -> *const c_char;
+type DatabaseFileObject = unsafe extern "C" fn(*const c_char) -> *mut File;
 type Malloc = unsafe extern "C" fn(c_int) -> *mut c_void;
 type Log = unsafe extern "C" fn(c_int, *const c_char, ...);
 type CreateFunction = unsafe extern "C" fn(
@@ -96,6 +97,7 @@ pub struct Api {
     pub(crate) vfs_register: VfsRegister,
     pub(crate) uri_parameter: UriParameter,
     pub(crate) filename_database: FilenameDatabase,
+    pub(crate) database_file_object: DatabaseFileObject,
     pub(crate) malloc: Malloc,
     pub(crate) log: Log,
     pub(crate) create_function: CreateFunction,
@@ -111,7 +113,7 @@ impl Api {
     /// `routines` is the `sqlite3_api_routines` that SQLite passed to the extension's entry point.
     pub unsafe fn from_routines(routines: *const c_void) -> Option<Api> {
         let table = routines.cast::<*const c_void>();
-        // SAFETY: the table only ever grows. Its first 190 entries are older than SQLite 3.8, and the later one is
+        // SAFETY: the table only ever grows. Its first 190 entries are older than SQLite 3.8, and the later ones are
         // taken after a look at the version. The types are those of sqlite3ext.h, and
         // tests/sqlite-suite/api_index.c checks the indices against it.
         unsafe {
@@ -121,6 +123,7 @@ impl Api {
                 vfs_register: function::<VfsRegister>(*table.add(142)),
                 uri_parameter: function::<UriParameter>(*table.add(189)),
                 filename_database: function::<FilenameDatabase>(*table.add(246)),
+                database_file_object: function::<DatabaseFileObject>(*table.add(251)),
                 malloc: function::<Malloc>(*table.add(68)),
                 log: function::<Log>(*table.add(167)),
                 create_function: function::<CreateFunction>(*table.add(162)),
@@ -144,6 +147,9 @@ impl Api {
                 ),
                 filename_database: function::<FilenameDatabase>(
                     ffi::sqlite3_filename_database as *const c_void,
+                ),
+                database_file_object: function::<DatabaseFileObject>(
+                    ffi::sqlite3_database_file_object as *const c_void,
                 ),
                 malloc: function::<Malloc>(ffi::sqlite3_malloc as *const c_void),
                 log: function::<Log>(ffi::sqlite3_log as *const c_void),

@@ -23,8 +23,8 @@ pub(crate) struct Group {
     main: Arc<BaseFile>,
     store: Mutex<Option<Store>>,
     members: Mutex<Vec<Weak<Member>>>,
-    /// Nothing waits: the files were opened through another layer on top, and their order is not known here.
-    pub(crate) write_through: bool,
+    /// Nothing waits: the files were opened through another layer on top, which may keep SQLite's order and syncs to itself.
+    write_through: AtomicBool,
     /// SQLITE_LOCK_… of the main file.
     pub(crate) lock_level: AtomicUsize,
     /// The page size that SQLite uses, once it was seen; 0 before.
@@ -67,12 +67,21 @@ impl Group {
             main,
             store: Mutex::new(store),
             members: Mutex::new(Vec::new()),
-            write_through,
+            write_through: AtomicBool::new(write_through),
             lock_level: AtomicUsize::new(ffi::LOCK_NONE as usize),
             sqlite_page_size: AtomicUsize::new(0),
             sealed_page_size: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         }
+    }
+
+    /// From now on nothing waits.
+    pub(crate) fn write_through(&self) {
+        self.write_through.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn writes_through(&self) -> bool {
+        self.write_through.load(Ordering::Relaxed)
     }
 
     pub(crate) fn join(&self, member: &Arc<Member>) {

@@ -39,7 +39,8 @@ pub(crate) struct Layer {
 #[derive(Default)]
 struct Mains {
     /// By the address of the name that SQLite opened them with, which it also knows their journals by.
-    by_name: HashMap<usize, Weak<Group>>,
+    /// With it, the address of the file that SQLite holds, if no other layer is between.
+    by_name: HashMap<usize, (Weak<Group>, usize)>,
     by_path: HashMap<PathBuf, Vec<Weak<Group>>>,
 }
 
@@ -60,9 +61,9 @@ impl Layer {
         self.mains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, name: usize, group: &Arc<Group>) {
+    pub(crate) fn add(&self, name: usize, file: usize, group: &Arc<Group>) {
         let mut mains = self.mains();
-        mains.by_name.insert(name, Arc::downgrade(group));
+        mains.by_name.insert(name, (Arc::downgrade(group), file));
         let groups = mains.by_path.entry(group.path.clone()).or_default();
         groups.retain(|other| other.strong_count() > 0);
         groups.push(Arc::downgrade(group));
@@ -79,9 +80,11 @@ impl Layer {
         }
     }
 
-    /// The connection that opened a database under the name at this address.
-    pub(crate) fn by_name(&self, name: usize) -> Option<Arc<Group>> {
-        self.mains().by_name.get(&name)?.upgrade()
+    /// The connection that opened a database under the name at this address, and the address of its file.
+    pub(crate) fn by_name(&self, name: usize) -> Option<(Arc<Group>, usize)> {
+        let mains = self.mains();
+        let (group, file) = mains.by_name.get(&name)?;
+        Some((group.upgrade()?, *file))
     }
 
     /// Every connection of this process to the database at a path.

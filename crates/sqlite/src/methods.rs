@@ -100,7 +100,7 @@ impl Inner {
     /// Whether a failure must be heard of at once, because SQLite has no later call that could report it
     /// before it tells others that the bytes are there.
     fn flush_after(&self, state: &mut State, bytes: &[u8], offset: u64) -> Flush {
-        if self.group.write_through {
+        if self.group.writes_through() {
             return Flush::All;
         }
         match self.member.kind {

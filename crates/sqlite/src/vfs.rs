@@ -106,7 +106,7 @@ unsafe extern "C" fn open(
     unsafe { (*file).methods = ptr::null() };
     let opened = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: SQLite's own arguments.
-        unsafe { open_any(layer, name, flags) }
+        unsafe { open_any(layer, name, file, flags) }
     }));
     match opened {
         Ok(Ok((inner, opened_flags))) => {
@@ -139,6 +139,7 @@ unsafe extern "C" fn open(
 unsafe fn open_any(
     layer: &'static Layer,
     name: *const c_char,
+    file: *const File,
     flags: c_int,
 ) -> Result<(Inner, c_int), Error> {
     let kind = kind_of(name, flags);
@@ -156,7 +157,7 @@ unsafe fn open_any(
         .map_err(|code| base_error("opening a file", code))?;
     let inner = match kind {
         // SAFETY: as above.
-        FileKind::Main => unsafe { open_main(layer, name, base)? },
+        FileKind::Main => unsafe { open_main(layer, name, file, base)? },
         FileKind::Temporary => open_temporary(layer, base)?,
         // SAFETY: as above.
         kind => unsafe { open_companion(layer, name, base, kind)? },
@@ -182,9 +183,18 @@ fn kind_of(name: *const c_char, flags: c_int) -> FileKind {
 
 /// The connection that a log or journal belongs to, when SQLite's names say so.
 fn group_of(layer: &Layer, name: *const c_char) -> Option<Arc<Group>> {
-    // SAFETY: logs and journals are opened by names that SQLite made, which is what the function asks for.
-    let database = unsafe { (layer.api.filename_database)(name) };
-    layer.by_name(database as usize)
+    // SAFETY: logs and journals are opened by names that SQLite made, which is what the functions ask for.
+    let (database, file) = unsafe {
+        (
+            (layer.api.filename_database)(name),
+            (layer.api.database_file_object)(name),
+        )
+    };
+    let (group, ours) = layer.by_name(database as usize)?;
+    if ours != file as usize {
+        group.write_through();
+    }
+    Some(group)
 }
 
 /// # Safety
@@ -192,6 +202,7 @@ fn group_of(layer: &Layer, name: *const c_char) -> Option<Arc<Group>> {
 unsafe fn open_main(
     layer: &'static Layer,
     name: *const c_char,
+    file: *const File,
     base: Arc<BaseFile>,
 ) -> Result<Inner, Error> {
     // SAFETY: a C string, since it is no temporary file.
@@ -204,7 +215,7 @@ unsafe fn open_main(
     let member = Arc::new(Member::new(FileKind::Main, base));
     group.join(&member);
     member.state().existing(&member, &group)?;
-    layer.add(name as usize, &group);
+    layer.add(name as usize, file as usize, &group);
     Ok(Inner::new(layer, member, group, Some(name as usize)))
 }
 
@@ -253,7 +264,7 @@ unsafe fn open_companion(
     };
     let group = match known {
         Some(group) => group,
-        None => stranger(layer, &path)?,
+        None => stranger(layer, &path, kind)?,
     };
     // SQLite looks into the journals that a super-journal names by opening them as super-journals.
     let kind = match claimed_kind(&BaseDisk(base.clone())) {
@@ -267,11 +278,16 @@ unsafe fn open_companion(
 }
 
 /// A group for a file whose connection is not known: it has the keys, and nothing in it waits.
-fn stranger(layer: &'static Layer, path: &Path) -> Result<Arc<Group>, Error> {
+fn stranger(layer: &'static Layer, path: &Path, kind: FileKind) -> Result<Arc<Group>, Error> {
     let database = database_of(path).ok_or(Error::Misuse {
         what: "this file belongs to no database",
     })?;
-    if let Some(open) = layer.by_path(&database).into_iter().next() {
+    let known = layer.by_path(&database);
+    if kind != FileKind::SuperJournal {
+        // One of them may be its connection, behind a layer that gives files other names.
+        known.iter().for_each(|group| group.write_through());
+    }
+    if let Some(open) = known.into_iter().next() {
         let store = open.store()?;
         let main = open.main().clone();
         let group = Group::new(database, open.opener.clone(), main, store, true);
