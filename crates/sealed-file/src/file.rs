@@ -6,7 +6,11 @@
 //!    frames goes before they are cut off. A kill at any instant leaves the old or the new state of each page.
 //! 2. In logs and journals, no byte that an earlier flush put on the disk is in a frame that is being
 //!    replaced (format section 5.1).
-//! 3. What waits in the run is on the disk before anything that another handle could see is done:
+//! 3. In logs and journals, no frame is replaced that may hold the only durable copy of bytes that an earlier
+//!    sync, through whatever handle, made durable.
+//! 4. In logs and journals, each handle stores the record before the first frame that it writes after
+//!    [`SealedFile::forget`]: who finds the record unchanged knows that nobody else has written.
+//! 5. What waits in the run is on the disk before anything that another handle could see is done:
 //!    the owner calls [`SealedFile::flush`] for that.
 
 use std::sync::Arc;
@@ -24,6 +28,7 @@ use crate::pages::{Current, Pages, Slots};
 use crate::record::{FileKind, GENERATION_MAX, Record};
 use crate::records::{Found, Records};
 use crate::run::Run;
+use crate::unsynced::{Part, Unsynced};
 
 /// What a file needs to be known beside its disk.
 #[derive(Clone)]
@@ -56,10 +61,15 @@ pub struct SealedFile<D> {
     record_stale: bool,
     pages: Option<Pages>,
     run: Run,
-    /// End of the last flush, for logs.
-    last_end: Option<u64>,
+    /// Up to here no page of a log or journal was skipped, as far as this handle knows.
+    unbroken: u64,
     /// A sync has made this much durable; to be recorded when nothing below it will be rewritten soon.
     synced: Option<u64>,
+    /// This handle is the one that writes the log or journal: it has stored the record since others could.
+    writing: bool,
+    unsynced: Unsynced,
+    /// What the record in memory says could not be written.
+    unsaved: bool,
     generation_claimed: bool,
     cache: Option<Cached>,
     latched: bool,
@@ -102,8 +112,11 @@ impl<D: Disk> SealedFile<D> {
             record_stale: true,
             pages: None,
             run: Run::new(),
-            last_end: None,
+            unbroken: 0,
             synced: None,
+            writing: false,
+            unsynced: Unsynced::default(),
+            unsaved: false,
             generation_claimed: false,
             cache: None,
             latched: false,
@@ -166,6 +179,13 @@ impl<D: Disk> SealedFile<D> {
     /// Another handle may have written: what is remembered is checked before it is used again.
     pub fn forget(&mut self) {
         self.record_stale = true;
+        self.writing = false;
+        self.synced = None;
+        if std::mem::take(&mut self.unsaved) {
+            // What could not be written is lost: the record on the disk may be another handle's by now.
+            self.record_changed = false;
+            self.records.distrust();
+        }
         if let Some(cache) = &mut self.cache {
             cache.stale = true;
         }
@@ -174,31 +194,32 @@ impl<D: Disk> SealedFile<D> {
     /// Reads from `offset` on and answers how many bytes there were; fewer than asked only at the end of
     /// the file. Bytes that were never written are zero.
     ///
+    /// After [`SealedFile::forget`], that another handle has cut a main file inside of a page is noticed by
+    /// [`SealedFile::len`] and not here: SQLite cuts between pages.
+    ///
     /// # Errors
     /// [`Error::PageAltered`]; the other pages can still be read. Otherwise as [`SealedFile::open`]. The
     /// buffer then holds nothing of the file.
     pub fn read_at(&mut self, out: &mut [u8], offset: u64) -> Result<usize, Error> {
-        if self.run.overlaps(offset, out.len()) {
+        let end = offset.saturating_add(out.len() as u64);
+        let between = !self.run.is_empty() && end > self.record.length;
+        if between || self.run.overlaps(offset, out.len()) {
             self.flush()?;
         }
-        let end = offset.saturating_add(out.len() as u64);
-        if end > self.length() || !self.record.holes.list().is_empty() || self.two_homes() {
+        let may_skip = self.setup.kind == FileKind::Main && self.record.holes.list().is_empty();
+        if !may_skip || end > self.length() {
             self.refresh()?;
         }
-        let Some(available) = self.length().checked_sub(offset) else {
-            return Ok(0);
-        };
-        let len = out
-            .len()
-            .min(usize::try_from(available).unwrap_or(usize::MAX));
-        let out = &mut out[..len];
-        match self.read_pieces(out, offset) {
-            Ok(()) => Ok(len),
-            Err(error) => {
-                out.fill(0);
-                Err(error)
-            }
+        let mut result = self.read_there(out, offset);
+        if matches!(result, Err(Error::PageAltered { .. })) && self.record_stale {
+            // The page may be one that another handle has cut off in the meantime, or never wrote.
+            self.refresh()?;
+            result = self.read_there(out, offset);
         }
+        if result.is_err() {
+            out.fill(0);
+        }
+        result
     }
 
     /// Takes bytes to be written at `offset`. They reach the disk with the next flush at the latest.
@@ -211,7 +232,12 @@ impl<D: Disk> SealedFile<D> {
             .checked_add(bytes.len() as u64)
             .filter(|end| *end <= LENGTH_MAX)
             .ok_or(Error::TooLong)?;
-        debug_assert!(end >= offset);
+        if end == offset {
+            return Ok(());
+        }
+        if self.record.page_size.is_none() {
+            self.refresh()?;
+        }
         if self.record.page_size.is_none() {
             self.record.page_size = Some(first_page_size(bytes.len()));
             self.record_changed = true;
@@ -236,11 +262,8 @@ impl<D: Disk> SealedFile<D> {
     /// pages in its range are unknown.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.flush_run()?;
-        if let Some(synced) = self.synced.take()
-            && synced > self.record.synced_length
-        {
-            self.record.synced_length = synced.min(self.record.length);
-            self.record_changed = true;
+        if let Some(synced) = self.synced.take() {
+            self.record_synced(synced);
         }
         self.store_record()
     }
@@ -268,15 +291,9 @@ impl<D: Disk> SealedFile<D> {
         self.check_writable()?;
         self.flush_run()?;
         self.store_record()?;
-        if let Err(source) = self.disk.sync() {
-            self.latched = true;
-            return Err(Error::Io {
-                doing: "syncing a file",
-                source,
-            });
-        }
-        self.records.synced();
-        self.synced = self.durable_end();
+        self.sync_disk()?;
+        // Who does not write the file may sync it while another handle writes, and leaves the record alone.
+        self.synced = self.writing.then_some(self.unbroken);
         Ok(())
     }
 
@@ -332,7 +349,7 @@ impl<D: Disk> SealedFile<D> {
             .look(&self.disk, &self.setup.keys, self.setup.kind)?;
         match found {
             Found::Unchanged => {}
-            Found::Nothing => self.become_empty(),
+            Found::Nothing => self.become_empty()?,
             Found::Changed(record) => self.adopt(record),
         }
         self.record_stale = false;
@@ -348,17 +365,29 @@ impl<D: Disk> SealedFile<D> {
             self.cache = None;
             self.generation_claimed = false;
         }
+        self.unbroken = record.synced_length;
+        self.unsynced.suspect_all();
         self.record = record;
     }
 
-    /// The file is not there: another handle may have removed it, or nobody made it yet.
-    fn become_empty(&mut self) {
-        if self.record.length > 0 || self.record.generation > 0 {
+    /// The file is not there: another handle has removed it, or nobody made it yet. When it is written again it is a
+    /// new file with a name of its own: frames that a power cut brings back belong to nobody.
+    fn become_empty(&mut self) -> Result<(), Error> {
+        self.cache = None;
+        self.synced = None;
+        self.unbroken = 0;
+        self.unsynced = Unsynced::default();
+        if self.record.sequence > 0 {
+            self.record.file_id = FileId::random()?;
+            self.record.sequence = 0;
             self.record.length = 0;
             self.record.synced_length = 0;
+            self.record.generation = 0;
             self.record.holes.cut(0);
+            self.pages = None;
+            self.generation_claimed = false;
         }
-        self.cache = None;
+        Ok(())
     }
 
     fn pages(&mut self) -> Result<(&mut Pages, &D), Error> {
@@ -381,6 +410,16 @@ impl<D: Disk> SealedFile<D> {
     }
 
     // Reading.
+
+    /// Reads what there is below the recorded length.
+    fn read_there(&mut self, out: &mut [u8], offset: u64) -> Result<usize, Error> {
+        let available = self.length().saturating_sub(offset);
+        let len = out
+            .len()
+            .min(usize::try_from(available).unwrap_or(usize::MAX));
+        self.read_pieces(&mut out[..len], offset)?;
+        Ok(len)
+    }
 
     fn read_pieces(&mut self, out: &mut [u8], offset: u64) -> Result<(), Error> {
         let mut done = 0;
@@ -509,9 +548,7 @@ impl<D: Disk> SealedFile<D> {
                 self.write_run()
             }
         });
-        if result.is_ok() {
-            self.last_end = Some(self.run.end());
-        }
+        self.unsaved |= result.is_err();
         self.run.clear();
         result
     }
@@ -529,12 +566,13 @@ impl<D: Disk> SealedFile<D> {
         self.drop_cached(first, count);
         let (pages, disk) = self.pages()?;
         pages.write(disk, first, &plaintext)?;
-        let surplus = self.record.holes.fill(first.as_u64(), count);
-        if !surplus.is_empty() {
-            self.record_changed = true;
+        let mut holes = self.record.holes.clone();
+        for surplus in holes.fill(first.as_u64(), count) {
+            self.write_zeros(surplus.first, surplus.count)?;
         }
-        for hole in surplus {
-            self.write_zeros(hole.first, hole.count)?;
+        if holes != self.record.holes {
+            self.record.holes = holes;
+            self.record_changed = true;
         }
         if end > length {
             self.record.length = self.record.length.max(end);
@@ -615,15 +653,40 @@ impl<D: Disk> SealedFile<D> {
             self.zero_rest_of(page, within)?;
         }
         self.record.holes.cut(pages);
+        let pages_before = geometry.page_count(self.record.length);
         self.record.length = length;
         let size = geometry.page_size().bytes() as u64;
         self.record.synced_length = self.record.synced_length.min(length / size * size);
         self.store_record_now()?;
-        self.last_end = None;
+        self.unbroken = self.unbroken.min(length);
         self.synced = None;
+        if self.setup.kind != FileKind::Temporary {
+            // A power cut that took the record back, and not the cut, would leave pages without frames.
+            self.sync_disk()?;
+        }
+        if self.two_homes() {
+            self.wipe_whole_homes(pages, pages_before, geometry)?;
+        }
         self.disk
-            .set_len(geometry.disk_len(length))
+            .set_len(geometry.cut_len(length))
             .map_err(Error::io("cutting a file"))
+    }
+
+    /// Whole homes behind the new end that stand before tail homes which stay. Their pages must read as zero.
+    fn wipe_whole_homes(&self, pages: u64, before: u64, geometry: Geometry) -> Result<(), Error> {
+        let first = PageNumber::new(pages).ok_or(Error::TooLong)?;
+        let count = match geometry.contiguous(first, before.saturating_sub(pages)) {
+            _ if geometry.starts_group(first) => 0,
+            count => count,
+        };
+        let zeros = vec![0; geometry.stride()];
+        for page in pages..pages + count {
+            let page = PageNumber::new(page).ok_or(Error::TooLong)?;
+            self.disk
+                .write_at(&zeros, geometry.home_offset(page, Home::Whole))
+                .map_err(Error::io("cutting a file"))?;
+        }
+        Ok(())
     }
 
     /// The bytes behind the new end must read as zero if the file grows again.
@@ -638,23 +701,11 @@ impl<D: Disk> SealedFile<D> {
         Ok(())
     }
 
-    /// A companion that is cut to nothing is a new file when it is written again, with a name of its own:
-    /// frames that a power cut brings back belong to nobody.
     fn disappear(&mut self) -> Result<(), Error> {
         self.disk.set_len(0).map_err(Error::io("cutting a file"))?;
-        self.record.file_id = FileId::random()?;
-        self.record.length = 0;
-        self.record.synced_length = 0;
-        self.record.generation = 0;
-        self.record.sequence = 0;
-        self.record.holes.cut(0);
         self.records = Records::absent(self.setup.kind);
         self.record_changed = false;
-        self.pages = None;
-        self.last_end = None;
-        self.synced = None;
-        self.generation_claimed = false;
-        Ok(())
+        self.become_empty()
     }
 
     fn drop_cached(&mut self, first: PageNumber, count: u64) {
@@ -671,6 +722,12 @@ impl<D: Disk> SealedFile<D> {
     /// Writes the run to pages with two homes each.
     fn write_log_run(&mut self) -> Result<(), Error> {
         let (start, end) = (self.run.start(), self.run.end());
+        let appends = self.setup.kind == FileKind::WriteAheadLog || end >= self.record.length;
+        let made = self.records.is_absent();
+        let step = self.record.generation / GENERATION_STEP;
+        if let Some(synced) = self.synced.take() {
+            self.record_synced(synced.min(start));
+        }
         self.claim_generation(start)?;
         let mut kept = Vec::with_capacity(2);
         let (first, plaintext, geometry) =
@@ -687,10 +744,24 @@ impl<D: Disk> SealedFile<D> {
                 None => Home::Whole,
             };
             self.outrank(home, current)?;
-            plan.push((page, home));
+            plan.push((page, home, current.is_some()));
         }
-        self.extend_log(start, end, geometry);
+        let mut sync = self.extend_log(start, end, geometry);
+        sync |= !made && self.record.generation / GENERATION_STEP != step;
+        // Invariant 4.
+        self.record_changed |= !std::mem::replace(&mut self.writing, true);
         self.store_record()?;
+        sync |= plan
+            .iter()
+            .any(|&(page, _, replaces)| replaces && self.unsynced.endangers(page.as_u64()));
+        if sync {
+            self.sync_disk()?;
+        }
+        for &(page, ..) in &plan {
+            let opens = appends && start <= geometry.page_offset(page);
+            let part = if opens { Part::Opened } else { Part::Kept };
+            self.unsynced.wrote(page.as_u64(), part);
+        }
         self.drop_cached(first, count);
         let generation = self.record.generation;
         let (pages, disk) = self.pages()?;
@@ -706,7 +777,7 @@ impl<D: Disk> SealedFile<D> {
             };
             pages.write_at_home(disk, page, home, version, &plaintext[range])
         };
-        for (page, home) in plan {
+        for (page, home, _) in plan {
             if next < page.as_u64() {
                 write(pages, next, page.as_u64(), Home::Whole)?;
             }
@@ -755,14 +826,28 @@ impl<D: Disk> SealedFile<D> {
         self.raise_generation(generation + u64::from(version <= current.version))
     }
 
-    fn extend_log(&mut self, start: u64, end: u64, geometry: Geometry) {
+    /// Answers whether frames that must open by the record will be replaced: the record must then be durable first.
+    fn extend_log(&mut self, start: u64, end: u64, geometry: Geometry) -> bool {
         let size = geometry.page_size().bytes() as u64;
-        let kept = start / size * size;
-        if kept < self.record.synced_length {
+        let first = start / size * size;
+        // Page 0 may be torn at any time.
+        let kept = first.max(size);
+        let lowers = end > size && kept < self.record.synced_length;
+        if lowers {
             self.record.synced_length = kept;
             self.record_changed = true;
         }
-        self.synced = None;
+        if first <= self.unbroken {
+            let restarts = match self.setup.kind {
+                FileKind::WriteAheadLog => end > size,
+                _ => end > size && start == 0,
+            };
+            self.unbroken = if restarts {
+                end
+            } else {
+                self.unbroken.max(end)
+            };
+        }
         if end > self.record.length {
             self.record.length = match self.setup.kind {
                 // Unwritten pages of a log read as zero, so its length can grow in steps.
@@ -771,15 +856,19 @@ impl<D: Disk> SealedFile<D> {
             };
             self.record_changed = true;
         }
+        lowers
     }
 
-    /// Up to where a sync that has just succeeded has made a log or journal durable.
-    fn durable_end(&self) -> Option<u64> {
-        let size = self.record.page_size?.bytes() as u64;
-        match self.setup.kind {
-            FileKind::WriteAheadLog => self.last_end.map(|end| end / size * size),
-            FileKind::RollbackJournal => Some(self.record.length / size * size),
-            _ => None,
+    /// Notes up to where a log or journal was durable at the last sync.
+    fn record_synced(&mut self, end: u64) {
+        let Some(size) = self.record.page_size.filter(|_| self.two_homes()) else {
+            return;
+        };
+        let size = size.bytes() as u64;
+        let synced = end.min(self.record.length) / size * size;
+        if synced > self.record.synced_length {
+            self.record.synced_length = synced;
+            self.record_changed = true;
         }
     }
 
@@ -793,9 +882,28 @@ impl<D: Disk> SealedFile<D> {
     }
 
     fn store_record_now(&mut self) -> Result<(), Error> {
-        self.records
-            .store(&self.disk, &self.setup.keys, &mut self.record)?;
-        self.record_changed = false;
+        if self.records.needs_sync() {
+            self.sync_disk()?;
+        }
+        let stored = self
+            .records
+            .store(&self.disk, &self.setup.keys, &mut self.record);
+        self.unsaved = stored.is_err();
+        self.record_changed = stored.is_err();
+        stored
+    }
+
+    /// After a failed sync no later one could be trusted.
+    fn sync_disk(&mut self) -> Result<(), Error> {
+        self.disk.sync().map_err(|source| {
+            self.latched = true;
+            Error::Io {
+                doing: "syncing a file",
+                source,
+            }
+        })?;
+        self.records.synced();
+        self.unsynced.synced();
         Ok(())
     }
 }

@@ -147,6 +147,19 @@ impl Geometry {
         length.div_ceil(self.page_size.bytes() as u64)
     }
 
+    /// Whether a page is the first of a group of pages that have their homes together.
+    pub(crate) fn starts_group(&self, page: PageNumber) -> bool {
+        page.as_u64().is_multiple_of(GROUP)
+    }
+
+    /// Where a disk is cut that held more than this logical length: behind the last home of a page that stays.
+    pub(crate) fn cut_len(&self, length: u64) -> u64 {
+        match self.page_count(length).checked_sub(1).map(PageNumber::new) {
+            Some(Some(last)) => self.home_offset(last, Home::Tail) + self.stride() as u64,
+            _ => self.frames,
+        }
+    }
+
     /// The number of bytes a disk needs for a logical length.
     #[must_use]
     pub fn disk_len(&self, length: u64) -> u64 {

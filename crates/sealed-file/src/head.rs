@@ -63,7 +63,11 @@ impl Head {
         let mut bytes = vec![0; FRAMES as usize];
         bytes[..KEYRING_LEN].copy_from_slice(keyring.encode());
         bytes[KEYRING_AREA_LEN as usize..][..RECORD_LEN].copy_from_slice(&record.encode(keys));
-        disk.write_at(&bytes, 0)
+        // The first sector last: until it is there, the store counts as never finished (format section 5.2).
+        let (first, rest) = bytes.split_at(SECTOR);
+        disk.write_at(rest, SECTOR as u64)
+            .and_then(|()| disk.sync())
+            .and_then(|()| disk.write_at(first, 0))
             .and_then(|()| disk.sync())
             .map_err(Error::io("writing the head of a new store"))
     }
@@ -75,6 +79,9 @@ impl Head {
             .map_err(Error::io("writing the keyring"))
     }
 }
+
+/// What a disk replaces wholly or not at all.
+const SECTOR: usize = 512;
 
 /// Where the frames of a main file begin.
 const FRAMES: u64 = KEYRING_AREA_LEN + 2 * RECORD_BLOCK;

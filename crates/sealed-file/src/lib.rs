@@ -16,6 +16,7 @@ mod record;
 mod records;
 mod run;
 mod scrub;
+mod unsynced;
 
 pub use custodian::{Custodian, Rotated};
 pub use disk::{Disk, FileDisk};

@@ -202,7 +202,8 @@ impl Pages {
                 delay *= 4;
                 continue;
             }
-            if whole_required && !self.opens(page, &whole_frame, out)? {
+            // Below what was synced, neither a missing frame nor a newer one that does not open is a torn tail.
+            if whole_required && (damaged || !self.opens(page, &whole_frame, out)?) {
                 return Err(Error::PageAltered {
                     kind: self.kind,
                     page,

@@ -81,16 +81,17 @@ impl Records {
                 return Ok(Found::Unchanged);
             }
             match choose(&raw, keys, kind) {
-                Ok((newest, record)) => {
+                // Another process may be in the middle of writing a copy, and the other one is then not the newest
+                // that it has published.
+                Ok(Chosen { torn: true, .. }) | Err(_) if delay < RETRY_LAST => {
+                    sleep(delay);
+                    delay *= 4;
+                }
+                Ok(Chosen { newest, record, .. }) => {
                     self.raw = raw;
                     self.newest = newest;
                     self.standing = Standing::Unknown;
                     return Ok(Found::Changed(record));
-                }
-                // Another process may be in the middle of writing a copy.
-                Err(_) if delay < RETRY_LAST => {
-                    sleep(delay);
-                    delay *= 4;
                 }
                 // A file that was never synced may have kept anything at a power cut. Whoever could
                 // damage both copies on purpose could remove the file as well, with the same effect.
@@ -117,7 +118,23 @@ impl Records {
         Ok(Some(raw))
     }
 
+    /// Whether a sync must come before [`Records::store`], because nothing is known to be durable.
+    pub(crate) fn needs_sync(&self) -> bool {
+        self.standing == Standing::Unknown
+    }
+
+    /// What is on the disk is not what was remembered: the next look finds it changed.
+    pub(crate) fn distrust(&mut self) {
+        if !self.is_absent() {
+            self.raw = [[0; RECORD_LEN]; 2];
+            self.standing = Standing::Unknown;
+        }
+    }
+
     /// Writes a record over the copy that may be replaced, with the next sequence.
+    ///
+    /// # Panics
+    /// When [`Records::needs_sync`].
     pub(crate) fn store(
         &mut self,
         disk: &impl Disk,
@@ -128,11 +145,7 @@ impl Records {
             Standing::Absent => return self.create(disk, keys, record),
             Standing::Fresh => self.newest,
             Standing::Durable(copy) => 1 - copy,
-            Standing::Unknown => {
-                disk.sync().map_err(Error::io("syncing a file"))?;
-                self.standing = Standing::Durable(self.newest);
-                1 - self.newest
-            }
+            Standing::Unknown => unreachable!("the caller syncs first"),
         };
         record.sequence += 1;
         let bytes = record.encode(keys);
@@ -170,23 +183,38 @@ impl Records {
     }
 }
 
+/// The copy that counts.
+struct Chosen {
+    newest: usize,
+    record: Record,
+    /// The other copy is neither authentic nor blank.
+    torn: bool,
+}
+
 /// The authentic copy with the higher sequence.
-fn choose(raw: &Copies, keys: &DataKeys, kind: FileKind) -> Result<(usize, Record), Error> {
-    let copies = raw
+fn choose(raw: &Copies, keys: &DataKeys, kind: FileKind) -> Result<Chosen, Error> {
+    let [a, b] = raw
         .each_ref()
         .map(|bytes| Record::decode(bytes, keys, kind));
-    match copies {
-        [Ok(a), Ok(b)] if a.sequence == b.sequence && raw[0] != raw[1] => {
-            Err(Error::RecordAltered { kind })
+    let torn = |other| !matches!(other, RecordFault::NoRecord);
+    let (newest, record, torn) = match (a, b) {
+        (Ok(a), Ok(b)) if a.sequence == b.sequence && raw[0] != raw[1] => {
+            return Err(Error::RecordAltered { kind });
         }
-        [Ok(a), Ok(b)] if a.sequence >= b.sequence => Ok((0, a)),
-        [_, Ok(b)] => Ok((1, b)),
-        [Ok(a), _] => Ok((0, a)),
-        [Err(RecordFault::OtherStore), _] | [_, Err(RecordFault::OtherStore)] => {
-            Err(Error::OtherStore { kind })
+        (Ok(a), Ok(b)) if a.sequence >= b.sequence => (0, a, false),
+        (Ok(_), Ok(b)) => (1, b, false),
+        (Err(other), Ok(b)) => (1, b, torn(other)),
+        (Ok(a), Err(other)) => (0, a, torn(other)),
+        (Err(RecordFault::OtherStore), _) | (_, Err(RecordFault::OtherStore)) => {
+            return Err(Error::OtherStore { kind });
         }
-        _ => Err(Error::RecordAltered { kind }),
-    }
+        _ => return Err(Error::RecordAltered { kind }),
+    };
+    Ok(Chosen {
+        newest,
+        record,
+        torn,
+    })
 }
 
 const RETRY_FIRST: Duration = Duration::from_micros(50);

@@ -37,7 +37,7 @@ impl Run {
     }
 
     pub(crate) fn overlaps(&self, offset: u64, len: usize) -> bool {
-        !self.is_empty() && offset < self.end() && self.start < offset + len as u64
+        !self.is_empty() && offset < self.end() && self.start < offset.saturating_add(len as u64)
     }
 
     /// Takes bytes that lie within the run or continue it; `false` when they do not.
