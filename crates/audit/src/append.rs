@@ -1,5 +1,7 @@
 //! The steps of one append, in the order that survives a crash between any two of them.
 
+use std::collections::BTreeSet;
+
 use crate::checkpoint::Checkpoint;
 use crate::edge::{FullTile, tile_index, width};
 use crate::error::AuditError;
@@ -26,19 +28,20 @@ pub(crate) fn append(
         checkpoint,
         unfinished,
     };
+    let mut whole = Vec::new();
     for (index, bytes) in &bundles {
-        place(files, &tile::full_path(Kind::Entries, *index), bytes)?;
+        whole.push((tile::full_path(Kind::Entries, *index), bytes.as_slice()));
     }
     for tile in &tiles {
-        place(
-            files,
-            &tile::full_path(Kind::Level(tile.level), tile.index),
+        whole.push((
+            tile::full_path(Kind::Level(tile.level), tile.index),
             tile.hashes.as_flattened(),
-        )?;
+        ));
     }
+    place(files, &whole)?;
     write_tail(files, &before, &after)?;
     write_partials(files, &after, old_size)?;
-    place(files, CHECKPOINT, after.checkpoint.note())?;
+    place(files, &[(CHECKPOINT.to_owned(), after.checkpoint.note())])?;
     remove_partials(files, old_size, size);
     Ok(after)
 }
@@ -57,22 +60,29 @@ pub(crate) fn repair(files: &dyn Files, state: &State) -> Result<(), AuditError>
     Ok(())
 }
 
-/// Puts a whole file in its place, durably, and the names of its directories with it.
-pub(crate) fn place(files: &dyn Files, path: &str, bytes: &[u8]) -> Result<(), AuditError> {
-    let temporary = format!("{path}.tmp");
-    if let Some((dir, _)) = path.rsplit_once('/') {
-        files.create_dir(dir).map_err(io("create", dir))?;
+/// Puts whole files in their places, durably, and the names of their directories with them.
+pub(crate) fn place(files: &dyn Files, whole: &[(String, &[u8])]) -> Result<(), AuditError> {
+    let mut dirs = BTreeSet::new();
+    for (path, bytes) in whole {
+        let temporary = format!("{path}.tmp");
+        let mut dir = path.as_str();
+        while let Some((parent, _)) = dir.rsplit_once('/') {
+            dirs.insert(parent);
+            dir = parent;
+        }
+        dirs.insert("");
+        if let Some((dir, _)) = path.rsplit_once('/') {
+            files.create_dir(dir).map_err(io("create", dir))?;
+        }
+        files
+            .write(&temporary, 0, bytes, true)
+            .map_err(io("write", &temporary))?;
+        files.rename(&temporary, path).map_err(io("rename", path))?;
     }
-    files
-        .write(&temporary, 0, bytes, true)
-        .map_err(io("write", &temporary))?;
-    files.rename(&temporary, path).map_err(io("rename", path))?;
-    let mut dir = path;
-    while let Some((parent, _)) = dir.rsplit_once('/') {
-        files.sync_dir(parent).map_err(io("sync", parent))?;
-        dir = parent;
-    }
-    files.sync_dir("").map_err(io("sync", ""))
+    // A directory sorts before what is in it, so this goes from the leaves to the root.
+    dirs.iter()
+        .rev()
+        .try_for_each(|dir| files.sync_dir(dir).map_err(io("sync", dir)))
 }
 
 type Grown = (crate::load::Unfinished, Vec<(u64, Vec<u8>)>, Vec<FullTile>);

@@ -306,7 +306,7 @@ fn open(files: &dyn Files, signer: &Signer) -> Result<State, AuditError> {
         None => create(files, signer)?,
     };
     if vkey.is_none() {
-        append::place(files, VKEY, &key)?;
+        append::place(files, &[(VKEY.to_owned(), &key)])?;
     }
     let unfinished = load::load(files, checkpoint.size(), checkpoint.root()).map_err(damaged)?;
     let state = State {
@@ -315,7 +315,7 @@ fn open(files: &dyn Files, signer: &Signer) -> Result<State, AuditError> {
     };
     append::repair(files, &state)?;
     if note.is_none() {
-        append::place(files, CHECKPOINT, state.checkpoint.note())?;
+        append::place(files, &[(CHECKPOINT.to_owned(), state.checkpoint.note())])?;
     }
     Ok(state)
 }
