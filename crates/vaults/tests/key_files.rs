@@ -153,6 +153,25 @@ fn a_changed_passphrase_opens_the_same_keys_and_the_old_one_opens_nothing() {
 }
 
 #[test]
+fn a_passphrase_changed_by_another_process_is_asked_for_anew() {
+    // Goal: what is remembered belongs to the old salt, and a running process goes on with the new passphrase.
+    let key = Key::new(Some("first"));
+    let wrapped = key.wrap();
+    let current = Arc::new(std::sync::Mutex::new("first"));
+    let answers = Arc::clone(&current);
+    let answer = move |_: &KeyUri| Some(Zeroizing::new(answers.lock().unwrap().to_string()));
+    let running = FileVault::new(&key.uri, Arc::new(answer)).unwrap();
+    assert!(running.unwrap(&wrapped, &CONTEXT).is_ok());
+    key.another_process()
+        .change_passphrase(Some("second"))
+        .unwrap();
+    let refusal = running.unwrap(&wrapped, &CONTEXT).err().unwrap();
+    assert_eq!(refusal.reason, Reason::AuthBroken);
+    *current.lock().unwrap() = "second";
+    assert!(running.unwrap(&wrapped, &CONTEXT).is_ok());
+}
+
+#[test]
 fn a_file_that_others_can_reach_is_refused_with_the_command_that_helps() {
     let key = Key::new(None);
     let wrapped = key.wrap();
