@@ -85,7 +85,8 @@ static sqlite3_filename nameFor(const char *path, int *flags, sqlite3_filename *
   *flags = SQLITE_OPEN_MAIN_DB;
   if( endsWith(path, "-journal") ){ n -= 8; *flags = SQLITE_OPEN_MAIN_JOURNAL; }
   if( endsWith(path, "-wal") ){ n -= 4; *flags = SQLITE_OPEN_WAL; }
-  if( n==0 || n>=sizeof(database) ) return 0;
+  /* Shared memory is mapped by the VFS below and never sealed. */
+  if( n==0 || n>=sizeof(database) || endsWith(path, "-shm") ) return 0;
   memcpy(database, path, n);
   database[n] = 0;
   snprintf(journal, sizeof(journal), "%s-journal", database);
@@ -98,20 +99,19 @@ static sqlite3_filename nameFor(const char *path, int *flags, sqlite3_filename *
 static int openSide(const char *given, int access, Side *side){
   sqlite3_vfs *vfs = sqlite3_vfs_find("cofferdam");
   char path[4096];
-  int flags, rc;
+  int flags;
   sqlite3_filename name;
   memset(side, 0, sizeof(*side));
   if( vfs==0 || vfs->xFullPathname(vfs, given, sizeof(path), path)!=SQLITE_OK ) return SQLITE_ERROR;
   name = nameFor(path, &flags, &side->allocated);
   side->file = calloc(1, (size_t)vfs->szOsFile);
-  rc = name && side->file ? vfs->xOpen(vfs, name, side->file, flags | access, &flags) : SQLITE_NOMEM;
-  return rc;
+  return name && side->file ? vfs->xOpen(vfs, name, side->file, flags | access, &flags) : SQLITE_CANTOPEN;
 }
 
 static void closeSide(Side *side){
   if( side->file && side->file->pMethods ) side->file->pMethods->xClose(side->file);
   free(side->file);
-  sqlite3_free_filename(side->allocated);
+  if( side->allocated ) sqlite3_free_filename(side->allocated);
 }
 
 /* vfs_size FILE */
