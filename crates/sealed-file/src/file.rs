@@ -516,11 +516,10 @@ impl<D: Disk> SealedFile<D> {
     ) -> Result<(Option<Current>, Slots), Error> {
         const NO_SLOTS: Slots = [0; 2 * cofferdam_cipher::SLOT_LEN];
         if self.two_homes() {
-            let newest = whole_version(self.record.generation);
             let synced = self.record.synced_length;
             let (pages, disk) = self.pages()?;
             let required = page.as_u64() > 0 && pages.geometry().page_offset(page) < synced;
-            let current = pages.read_current(disk, page, newest, required, out)?;
+            let current = pages.read_current(disk, page, required, out)?;
             return Ok((current, NO_SLOTS));
         }
         let unwritten = self.record.holes.contains(page.as_u64());

@@ -166,25 +166,25 @@ impl Pages {
 
     /// Opens the current content of a page with two homes. `None`, and zeros, when neither opens.
     ///
-    /// `newest` is a version that no home exceeds: a whole home that has it needs no look at the other.
+    /// The record's generation does not tell which home is newer: a power cut may have taken it back, and not the frame.
     pub(crate) fn read_current(
         &mut self,
         disk: &impl Disk,
         page: PageNumber,
-        newest: u64,
         whole_required: bool,
         out: &mut [u8],
     ) -> Result<Option<Current>, Error> {
         let mut delay = RETRY_FIRST;
         loop {
             let whole = self.read_home(disk, page, Home::Whole)?;
-            if whole >= newest && self.opens(page, &self.frames, out)? {
+            let whole_frame = std::mem::take(&mut self.frames);
+            if whole > self.claimed_by_tail(disk, page)? && self.opens(page, &whole_frame, out)? {
+                self.frames = whole_frame;
                 return Ok(Some(Current {
                     home: Home::Whole,
                     version: whole,
                 }));
             }
-            let whole_frame = std::mem::take(&mut self.frames);
             let tail = self.read_home(disk, page, Home::Tail)?;
             let mut homes = [
                 (Home::Whole, whole, &whole_frame),
@@ -227,6 +227,19 @@ impl Pages {
             .read_at(&mut self.frames, self.geometry.home_offset(page, home))
             .map_err(Error::io("reading a page"))?;
         self.frames[read..].fill(0);
+        Ok(self.cipher.claimed_version(&self.frames))
+    }
+
+    /// The version that the tail home claims, without reading its page.
+    fn claimed_by_tail(&mut self, disk: &impl Disk, page: PageNumber) -> Result<u64, Error> {
+        let size = self.geometry.page_size().bytes();
+        self.frames.resize(self.geometry.stride(), 0);
+        let offset = self.geometry.home_offset(page, Home::Tail) + size as u64;
+        let slots = &mut self.frames[size..];
+        let read = disk
+            .read_at(slots, offset)
+            .map_err(Error::io("reading a page"))?;
+        slots[read..].fill(0);
         Ok(self.cipher.claimed_version(&self.frames))
     }
 
