@@ -181,14 +181,20 @@ impl<D: Disk> SealedFile<D> {
         self.record_stale = true;
         self.writing = false;
         self.synced = None;
-        if std::mem::take(&mut self.unsaved) {
-            // What could not be written is lost: the record on the disk may be another handle's by now.
-            self.record_changed = false;
-            self.records.distrust();
-        }
         if let Some(cache) = &mut self.cache {
             cache.stale = true;
         }
+    }
+
+    /// Gives up what waits, because it could not be flushed and the right to write is about to be lost.
+    ///
+    /// Written later, it would overwrite what other handles write in the meantime.
+    pub fn abandon(&mut self) {
+        self.run.clear();
+        self.unsaved = false;
+        self.record_changed = false;
+        self.records.distrust();
+        self.forget();
     }
 
     /// Reads from `offset` on and answers how many bytes there were; fewer than asked only at the end of
@@ -258,8 +264,8 @@ impl<D: Disk> SealedFile<D> {
     /// Puts everything that waits on the disk, where other handles see it. This is no sync.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Seal`]. What was waiting is then lost, as after a failed write, and the
-    /// pages in its range are unknown.
+    /// [`Error::Io`] and [`Error::Seal`]. What was waiting goes on waiting, and the next flush tries again; until one
+    /// succeeds, the pages in its range are unknown. [`SealedFile::abandon`] gives it up.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.flush_run()?;
         if let Some(synced) = self.synced.take() {
@@ -272,15 +278,6 @@ impl<D: Disk> SealedFile<D> {
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         self.run.is_empty() && !self.record_changed && self.synced.is_none()
-    }
-
-    /// Puts the waiting bytes on the disk without publishing a new length: for a writer that must hear of each
-    /// failure at once.
-    ///
-    /// # Errors
-    /// As [`SealedFile::flush`].
-    pub fn write_through(&mut self) -> Result<(), Error> {
-        self.flush_run()
     }
 
     /// Makes everything durable.
@@ -305,6 +302,9 @@ impl<D: Disk> SealedFile<D> {
         self.check_writable()?;
         if length > LENGTH_MAX {
             return Err(Error::TooLong);
+        }
+        if length <= self.run.start() {
+            self.run.clear();
         }
         self.flush()?;
         self.refresh()?;
@@ -547,8 +547,11 @@ impl<D: Disk> SealedFile<D> {
                 self.write_run()
             }
         });
-        self.unsaved |= result.is_err();
-        self.run.clear();
+        match result {
+            Ok(()) => self.run.clear(),
+            // The bytes still wait: the owner may not be able to report this failure, and the next flush tries again.
+            Err(_) => self.unsaved = true,
+        }
         result
     }
 

@@ -31,8 +31,6 @@ pub(crate) struct Group {
     pub(crate) sqlite_page_size: AtomicUsize,
     /// Page size of the sealed main file, once it is chosen; 0 before.
     pub(crate) sealed_page_size: AtomicUsize,
-    /// A flush failed where SQLite could not be told.
-    failed: AtomicBool,
 }
 
 /// One open file.
@@ -71,7 +69,6 @@ impl Group {
             lock_level: AtomicUsize::new(ffi::LOCK_NONE as usize),
             sqlite_page_size: AtomicUsize::new(0),
             sealed_page_size: AtomicUsize::new(0),
-            failed: AtomicBool::new(false),
         }
     }
 
@@ -140,18 +137,20 @@ impl Group {
         Ok(())
     }
 
-    /// A flush that failed where no code can be returned: the next call that can fail does.
-    pub(crate) fn flush_or_fail_later(&self) {
-        if self.flush().is_err() {
-            self.failed.store(true, Ordering::Release);
+    /// Flushes before a lock is given up, after which nothing may be written. What cannot be flushed belongs to no
+    /// committed transaction: SQLite was told of that failure when it asked for the commit.
+    pub(crate) fn flush_or_abandon(&self) -> Result<(), Error> {
+        let flushed = self.flush();
+        if flushed.is_err() {
+            for member in self.members() {
+                if let Some(file) = &mut member.state().file
+                    && !file.is_flushed()
+                {
+                    file.abandon();
+                }
+            }
         }
-    }
-
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.failed.load(Ordering::Acquire) {
-            return Err(Error::Latched);
-        }
-        Ok(())
+        flushed
     }
 
     /// Other processes may have written.

@@ -149,10 +149,13 @@ pub(crate) fn database_of(path: &Path) -> Option<PathBuf> {
 
 /// Reads whether a file that nobody has opened yet is a sealed journal, and of which kind: the byte that its
 /// record claims.
-pub(crate) fn claimed_kind(disk: &BaseDisk) -> Option<u8> {
+pub(crate) fn claimed_kind(disk: &BaseDisk) -> Result<Option<u8>, Error> {
     let mut head = [0; 11];
-    let read = disk.read_at(&mut head, 0).ok()?;
-    (read == head.len() && head.starts_with(b"CDAMFILE")).then(|| head[10])
+    let read = disk.read_at(&mut head, 0).map_err(|source| Error::Io {
+        doing: "reading a file record",
+        source,
+    })?;
+    Ok((read == head.len() && head.starts_with(b"CDAMFILE")).then(|| head[10]))
 }
 
 /// `-mj` and nine hexadecimal digits.

@@ -71,7 +71,6 @@ impl Inner {
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
-        self.group.check()?;
         self.group.flush_others(&self.member)?;
         let mut state = self.member.state();
         if self.member.kind == FileKind::Main {
@@ -92,8 +91,7 @@ impl Inner {
         }
         match flush {
             Flush::Later => Ok(()),
-            Flush::Pages => file.write_through(),
-            Flush::All => file.flush(),
+            Flush::Now => file.flush(),
         }
     }
 
@@ -101,11 +99,11 @@ impl Inner {
     /// before it tells others that the bytes are there.
     fn flush_after(&self, state: &mut State, bytes: &[u8], offset: u64) -> Flush {
         if self.group.writes_through() {
-            return Flush::All;
+            return Flush::Now;
         }
         match self.member.kind {
             // A checkpoint's last call cannot fail.
-            FileKind::Main if state.checkpoint => Flush::Pages,
+            FileKind::Main if state.checkpoint => Flush::Now,
             FileKind::WriteAheadLog => {
                 let end = offset + bytes.len() as u64;
                 let appends = offset >= state.log_end || offset == 0;
@@ -117,10 +115,10 @@ impl Inner {
                     // "For commit records, the size of the database file in pages after the commit. For all other records,
                     // zero." (SQLite file format, section 4.1.) Others see the commit right after this frame.
                     state.commit_frame = bytes[4..8] != [0; 4];
-                    return if appends { Flush::Later } else { Flush::All };
+                    return if appends { Flush::Later } else { Flush::Now };
                 }
                 if state.commit_frame || !appends {
-                    Flush::All
+                    Flush::Now
                 } else {
                     Flush::Later
                 }
@@ -130,7 +128,6 @@ impl Inner {
     }
 
     fn truncate(&self, len: u64) -> Result<(), Error> {
-        self.group.check()?;
         self.group.flush_others(&self.member)?;
         let mut state = self.member.state();
         if len == 0 {
@@ -144,7 +141,6 @@ impl Inner {
     }
 
     fn sync(&self, flags: c_int) -> Result<(), Error> {
-        self.group.check()?;
         self.group.flush_others(&self.member)?;
         self.member.base.set_sync_flags(flags);
         let mut state = self.member.state();
@@ -180,9 +176,7 @@ impl Inner {
 /// What a write does beyond waiting.
 enum Flush {
     Later,
-    /// The pages go to the disk; the record waits.
-    Pages,
-    All,
+    Now,
 }
 
 /// # Safety
@@ -287,7 +281,10 @@ unsafe extern "C" fn lock(file: *mut File, level: c_int) -> c_int {
     let code = unsafe { (methods.lock)(inner.member.base.as_ptr(), level) };
     if code == ffi::OK {
         set_level(&inner.group, level);
-        inner.group.forget();
+        // From the reserved lock on, nobody else writes; and what waits by then must not be taken for somebody else's.
+        if level <= ffi::LOCK_RESERVED {
+            inner.group.forget();
+        }
     }
     code
 }
@@ -295,7 +292,7 @@ unsafe extern "C" fn lock(file: *mut File, level: c_int) -> c_int {
 unsafe extern "C" fn unlock(file: *mut File, level: c_int) -> c_int {
     // SAFETY: an open file.
     let inner = unsafe { inner(file) };
-    let flushed = call(inner, || inner.group.flush());
+    let flushed = call(inner, || inner.group.flush_or_abandon());
     let Some(methods) = inner.member.base.methods() else {
         return ffi::IOERR;
     };
@@ -353,7 +350,10 @@ unsafe extern "C" fn shm_map(
 unsafe extern "C" fn shm_lock(file: *mut File, offset: c_int, count: c_int, flags: c_int) -> c_int {
     // SAFETY: an open file.
     let inner = unsafe { inner(file) };
-    let flushed = call(inner, || inner.group.flush());
+    let flushed = call(inner, || match flags & ffi::SHM_UNLOCK {
+        0 => inner.group.flush(),
+        _ => inner.group.flush_or_abandon(),
+    });
     let base = &inner.member.base;
     let Some(shm_lock) = base.methods().and_then(|methods| methods.shm_lock) else {
         return ffi::IOERR;
@@ -369,7 +369,8 @@ unsafe extern "C" fn shm_lock(file: *mut File, offset: c_int, count: c_int, flag
 unsafe extern "C" fn shm_barrier(file: *mut File) {
     // SAFETY: an open file.
     let inner = unsafe { inner(file) };
-    let _ = catch_unwind(AssertUnwindSafe(|| inner.group.flush_or_fail_later()));
+    // A commit frame was flushed when it was written, so what could fail here is not anybody's yet; it goes on waiting.
+    let _ = catch_unwind(AssertUnwindSafe(|| inner.group.flush()));
     let base = &inner.member.base;
     if let Some(barrier) = base.methods().and_then(|methods| methods.shm_barrier) {
         // SAFETY: the file underneath is open.

@@ -267,8 +267,12 @@ unsafe fn open_companion(
         None => stranger(layer, &path, kind)?,
     };
     // SQLite looks into the journals that a super-journal names by opening them as super-journals.
-    let kind = match claimed_kind(&BaseDisk(base.clone())) {
-        Some(claimed) if claimed == FileKind::RollbackJournal as u8 => FileKind::RollbackJournal,
+    let claimed = match kind {
+        FileKind::SuperJournal => claimed_kind(&BaseDisk(base.clone()))?,
+        _ => None,
+    };
+    let kind = match claimed {
+        Some(number) if number == FileKind::RollbackJournal as u8 => FileKind::RollbackJournal,
         _ => kind,
     };
     let member = Arc::new(Member::new(kind, base));
