@@ -1,0 +1,310 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Two walls between a database and the disk it rests on.
+#[derive(Parser)]
+#[command(name = "cofferdam", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command. They override the environment.
+#[derive(Args, Clone)]
+pub(crate) struct Global {
+    /// The customer's key: file:PATH. Existing databases must be under it
+    #[arg(long, global = true, value_name = "KEY")]
+    pub(crate) customer: Option<String>,
+    /// The infrastructure's key: file:PATH. With it, new databases have two layers
+    #[arg(long, global = true, value_name = "KEY")]
+    pub(crate) infrastructure: Option<String>,
+    /// A directory below which audit logs are, or `none`; without it they lie beside each database
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) audit: Option<String>,
+    /// Ask for passphrases on the terminal
+    #[arg(long, global = true)]
+    pub(crate) passphrase: bool,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// The whole story on real data, from nothing, in a temporary directory
+    Demo(Demo),
+    /// Keys in files: what a key custodian does
+    #[command(subcommand)]
+    Key(Key),
+    /// SQLite databases
+    #[command(subcommand)]
+    Sqlite(Sqlite),
+    /// Layers, keys, versions, state and last events of a sealed database
+    Status(Store),
+    /// Put newer keys into use
+    #[command(subcommand)]
+    Rotate(Rotate),
+    /// Data keys
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Accept an old copy that was put back on purpose
+    Restore(Restore),
+    /// The record of what happened to keys
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Open every page, and name those that do not open
+    Scrub(Scrub),
+}
+
+/// `demo`
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// A SQLite database of your own, instead of the time zones; it is only read
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// Keep the directory
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// `key …`
+#[derive(Subcommand)]
+pub(crate) enum Key {
+    /// Make a new key
+    Create(KeyName),
+    /// List its versions
+    Versions(KeyName),
+    /// Add a version, which wraps from then on
+    Rotate(KeyName),
+    /// Disable the key, or one version of it: what it protects cannot be opened
+    Disable(KeySwitch),
+    /// Enable the key, or one version of it
+    Enable(KeySwitch),
+}
+
+/// One key.
+#[derive(Args)]
+pub(crate) struct KeyName {
+    /// file:PATH
+    pub(crate) key: String,
+}
+
+/// One key, or a version of it.
+#[derive(Args)]
+pub(crate) struct KeySwitch {
+    /// file:PATH
+    pub(crate) key: String,
+    /// One version only
+    #[arg(long, value_name = "N")]
+    pub(crate) version: Option<String>,
+}
+
+/// `sqlite …`
+#[derive(Subcommand)]
+pub(crate) enum Sqlite {
+    /// Make a sealed copy of a plain database
+    ///
+    /// The source is only read, also while applications write to it. The copy gets its name when it is complete, durable and
+    /// was read back; its audit log is in DST-audit.
+    Seal(Seal),
+    /// Make a plain copy of a sealed database
+    ///
+    /// The copy is readable by its owner alone and gets its name when it is complete, durable and was read back. That it was
+    /// made is in the audit log, as backup.created, before it gets its name.
+    Unseal(Unseal),
+    /// Ask a sealed database in SQL
+    Shell(Shell),
+}
+
+/// `sqlite seal`
+#[derive(Args)]
+pub(crate) struct Seal {
+    /// The plain database
+    pub(crate) source: PathBuf,
+    /// The sealed copy, which must not exist
+    pub(crate) target: PathBuf,
+    /// 1: AES-256-GCM; 2: within ChaCha20-Poly1305; 3: within AEGIS-256X2. Default: 1, or 2 with an infrastructure key
+    #[arg(long, value_name = "N")]
+    pub(crate) suite: Option<String>,
+    /// Bytes of a sealed page, at most the database's. Default: the database's, at most 16384
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) page_size: Option<usize>,
+}
+
+/// `sqlite unseal`
+#[derive(Args)]
+pub(crate) struct Unseal {
+    /// The sealed database
+    pub(crate) source: PathBuf,
+    /// The plain copy, which must not exist
+    pub(crate) target: PathBuf,
+    /// Do not ask: yes, write the contents in the open
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// `sqlite shell`
+#[derive(Args)]
+pub(crate) struct Shell {
+    /// The sealed database; it is made if it does not exist and a customer key is given
+    pub(crate) database: PathBuf,
+    /// What to ask; without it, questions come from the standard input
+    pub(crate) sql: Option<String>,
+}
+
+/// A command on one store.
+#[derive(Args)]
+pub(crate) struct Store {
+    /// A sealed database
+    pub(crate) store: PathBuf,
+}
+
+/// `rotate …`
+#[derive(Subcommand)]
+pub(crate) enum Rotate {
+    /// Wrap the store's roots under the newest version of their keys; no page is touched
+    Kek(RotateKek),
+}
+
+/// `rotate kek`
+#[derive(Args)]
+pub(crate) struct RotateKek {
+    /// A sealed database; applications may go on using it
+    pub(crate) store: PathBuf,
+    /// Which wall
+    #[arg(long, value_enum, default_value = "all")]
+    pub(crate) layer: LayerChoice,
+}
+
+/// Which layers a command is about.
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub(crate) enum LayerChoice {
+    /// The customer's
+    Customer,
+    /// The infrastructure's
+    Infrastructure,
+    /// Both
+    All,
+}
+
+/// `keys …`
+#[derive(Subcommand)]
+pub(crate) enum Keys {
+    /// Every data key with its state and dates
+    List(Store),
+}
+
+/// `restore`
+#[derive(Args)]
+pub(crate) struct Restore {
+    /// A sealed database that was put back from a backup
+    pub(crate) store: PathBuf,
+    /// Yes, this old copy is the valid one from now on
+    #[arg(long, required = true)]
+    pub(crate) accept_rollback: bool,
+}
+
+/// `audit …`
+#[derive(Subcommand)]
+pub(crate) enum Audit {
+    /// Show events
+    Show(AuditShow),
+    /// Check every byte of a log
+    Verify(AuditVerify),
+    /// Prove to others that an event is in the log, or check such a proof
+    Prove(AuditProve),
+}
+
+/// Which log, and whose word is taken for its key.
+#[derive(Args)]
+pub(crate) struct Log {
+    /// A log's directory, a sealed database or a key file
+    pub(crate) log: PathBuf,
+    /// The log's public key as you know it. Without it, it comes from the unlocked database or key file, and for a mere
+    /// directory from the log itself, which proves nothing about who wrote it
+    #[arg(long, value_name = "VKEY|FILE")]
+    pub(crate) vkey: Option<String>,
+}
+
+/// `audit show`
+#[derive(Args)]
+pub(crate) struct AuditShow {
+    /// The log.
+    #[command(flatten)]
+    pub(crate) log: Log,
+    /// Only this action, such as key.rotate
+    #[arg(long)]
+    pub(crate) action: Option<String>,
+    /// Only events about this key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Only events from then on: 2026-01-31 or 2026-01-31T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only the last N
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+/// `audit verify`
+#[derive(Args)]
+pub(crate) struct AuditVerify {
+    /// The log.
+    #[command(flatten)]
+    pub(crate) log: Log,
+    /// A checkpoint that was kept from an earlier time; without one, an old state of the whole directory goes unnoticed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) remembered: Option<PathBuf>,
+}
+
+/// `audit prove`
+#[derive(Args)]
+pub(crate) struct AuditProve {
+    /// A log's directory, a sealed database or a key file
+    #[arg(required_unless_present = "check")]
+    pub(crate) log: Option<PathBuf>,
+    /// The event's number
+    #[arg(required_unless_present = "check")]
+    pub(crate) index: Option<u64>,
+    /// Check a proof that this command has written
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "index"], requires = "vkey")]
+    pub(crate) check: Option<PathBuf>,
+    /// The log's public key as you know it
+    #[arg(long, value_name = "VKEY|FILE")]
+    pub(crate) vkey: Option<String>,
+}
+
+/// `scrub`
+#[derive(Args)]
+pub(crate) struct Scrub {
+    /// A sealed database
+    pub(crate) store: PathBuf,
+    /// Check the checksums only; finds decay, not malice
+    #[arg(long)]
+    pub(crate) without_keys: bool,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    something does not authenticate: a page, a record, a keyring, a log, an old copy
+  2    the command line is not understood
+  3    a key is refused or cannot be reached
+  4    the disk refused, something is in the way, or nothing could be done
+  130  interrupted; nothing was left behind
+
+Environment:
+  COFFERDAM_CUSTOMER, COFFERDAM_INFRASTRUCTURE, COFFERDAM_AUDIT, COFFERDAM_SUITE  as the options of the same name
+  COFFERDAM_AUDIT_REQUIRED=1  a database without its audit log is refused
+  COFFERDAM_PASSPHRASE, COFFERDAM_PASSPHRASE_FILE  the passphrase of key files that have one
+  NO_COLOR  no colours
+
+`cofferdam demo` shows everything in a minute, on data of its own.";

@@ -1,0 +1,49 @@
+//! The commands, one file each.
+
+mod audit_prove;
+mod audit_show;
+mod audit_verify;
+mod key;
+mod keys_list;
+mod restore;
+mod rotate_kek;
+mod scrub;
+mod shell;
+mod sqlite_seal;
+mod sqlite_unseal;
+mod status;
+
+use std::process::ExitCode;
+
+use crate::args::{Audit, Command, Keys, Rotate, Sqlite};
+use crate::context::Context;
+use crate::demo;
+use crate::failure::Failure;
+
+pub(crate) use audit_show::sentence;
+pub(crate) use sqlite_unseal::record as record_unsealing;
+pub(crate) use status::suite_in_words;
+
+/// Runs a command.
+///
+/// # Errors
+/// Why it did not do what was asked.
+pub(crate) fn run(context: &Context, command: Command) -> Result<ExitCode, Failure> {
+    let answer = match command {
+        Command::Demo(options) => return demo::run(&options),
+        Command::Sqlite(Sqlite::Shell(options)) => return shell::run(context, &options),
+        Command::Scrub(options) => return scrub::run(context, &options),
+        Command::Audit(Audit::Show(options)) => return audit_show::run(context, &options),
+        Command::Audit(Audit::Prove(options)) => return audit_prove::run(context, &options),
+        Command::Key(command) => key::run(context, &command)?,
+        Command::Sqlite(Sqlite::Seal(options)) => sqlite_seal::run(context, &options)?,
+        Command::Sqlite(Sqlite::Unseal(options)) => sqlite_unseal::run(context, &options)?,
+        Command::Status(options) => status::run(context, &options)?,
+        Command::Rotate(Rotate::Kek(options)) => rotate_kek::run(context, &options)?,
+        Command::Keys(Keys::List(options)) => keys_list::run(context, &options)?,
+        Command::Restore(options) => restore::run(context, &options)?,
+        Command::Audit(Audit::Verify(options)) => audit_verify::run(context, &options)?,
+    };
+    answer.print(context.json)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,157 @@
+//! Where the story takes place: a directory with two vaults and an opener, wired like the commands.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use cofferdam_keys::KeyUri;
+use cofferdam_sealed_file::{AuditPlace, Opener};
+use cofferdam_sqlite::{Sealed, clear_last_error, last_error};
+use cofferdam_vaults::Vaults;
+use cofferdam_wiring::Settings;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::custody::Custody;
+use crate::failure::Failure;
+
+/// The stage.
+pub(super) struct Stage {
+    dir: Option<TempDir>,
+    root: PathBuf,
+    pub(super) settings: Settings,
+    pub(super) vaults: Arc<Vaults>,
+    pub(super) customer: KeyUri,
+    pub(super) infrastructure: KeyUri,
+    sealed: Sealed,
+}
+
+impl Stage {
+    pub(super) fn build() -> Result<Stage, Failure> {
+        let dir = tempfile::Builder::new()
+            .prefix("cofferdam-demo-")
+            .tempdir()
+            .map_err(|error| Failure::refused(format!("a temporary directory: {error}")))?;
+        let root = dir.path().to_owned();
+        let key = |name| KeyUri::from_file_path(&root.join(name)).map_err(Failure::usage);
+        let (customer, infrastructure) = (key("customer.key")?, key("infrastructure.key")?);
+        let settings = Settings {
+            customer: Some(customer.clone()),
+            infrastructure: Some(infrastructure.clone()),
+            suite: None,
+            audit: AuditPlace::Beside,
+            audit_required: true,
+            room_for_second_layer: true,
+            passphrases: Arc::new(|_| None),
+        };
+        let vaults = Arc::new(Vaults::new(settings.passphrases.clone()));
+        let opener = Arc::new(settings.opener_with(vaults.clone())?);
+        Ok(Stage {
+            dir: Some(dir),
+            root,
+            settings,
+            vaults,
+            customer,
+            infrastructure,
+            sealed: Sealed::new(opener)?,
+        })
+    }
+
+    /// What a fresh process would open with.
+    pub(super) fn opener(&self) -> Result<Opener, Failure> {
+        Ok(self.settings.opener_with(self.vaults.clone())?)
+    }
+
+    pub(super) fn sealed(&self) -> &Sealed {
+        &self.sealed
+    }
+
+    pub(super) fn custody(&self, key: &KeyUri) -> Result<Custody, Failure> {
+        Custody::of(&self.vaults, key)
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn plain_path(&self) -> PathBuf {
+        self.root.join("plain.db")
+    }
+
+    pub(super) fn sealed_path(&self) -> PathBuf {
+        self.root.join("sealed.db")
+    }
+
+    pub(super) fn log_dir(&self) -> PathBuf {
+        self.root.join("sealed.db-audit")
+    }
+
+    /// Opens the sealed database as an application does.
+    pub(super) fn open(&self) -> Result<Connection, Failure> {
+        Ok(self.sealed.open(self.sealed_path())?)
+    }
+
+    pub(super) fn clear(&mut self, keep: bool) {
+        if let Some(dir) = self.dir.take()
+            && keep
+        {
+            let _ = dir.keep();
+        }
+    }
+}
+
+/// A query that may fail in the layer, whose words are better than SQLite's number.
+pub(super) fn ask<T>(query: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, Failure> {
+    clear_last_error();
+    query().map_err(|error| {
+        let failure = Failure::from(error);
+        match last_error() {
+            Some(text) => Failure { text, ..failure },
+            None => failure,
+        }
+    })
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(Failure::io(path))
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> Vec<u8> {
+    digest(&SHA256, bytes).as_ref().to_vec()
+}
+
+pub(super) fn contains(bytes: &[u8], needle: &str) -> bool {
+    bytes
+        .windows(needle.len())
+        .any(|window| window == needle.as_bytes())
+}
+
+/// Copies a directory of files and directories.
+pub(super) fn copy_dir(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Every file below a directory.
+pub(super) fn files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
