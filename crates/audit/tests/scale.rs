@@ -4,11 +4,14 @@
 
 mod common;
 
+use std::fs;
 use std::time::Instant;
 
 use cofferdam_audit::{
-    AuditLog, Checkpoint, Event, LogReader, Sink, prove, prove_consistency, verify,
+    AuditLog, Checkpoint, Event, LogReader, Sink, VerifyError, prove, prove_consistency, verify,
 };
+use sha2::{Digest, Sha256};
+
 use common::{STORE, event, log_of, open};
 
 /// 100,000 events: two levels of whole tiles, proofs across them, and opening stays quick.
@@ -56,6 +59,33 @@ fn a_long_log_verifies_in_one_pass() {
         .verify(&key, &middle)
         .expect("holds");
     drop(reopened);
+
+    // An entry and its hash changed together: the tile above, which is whole, gives it away.
+    let (bundle, tile) = (dir.join("tile/entries/000"), dir.join("tile/0/000"));
+    let (mut entries, mut hashes) = (
+        fs::read(&bundle).expect("there"),
+        fs::read(&tile).expect("there"),
+    );
+    let len = usize::from(u16::from_be_bytes([entries[0], entries[1]]));
+    let entry = &mut entries[2..2 + len];
+    let place = entry
+        .windows(7)
+        .position(|part| part == b"success")
+        .expect("it was one");
+    entry[place..place + 7].copy_from_slice(b"refused");
+    hashes[..32].copy_from_slice(
+        &Sha256::new()
+            .chain_update([0])
+            .chain_update(entry)
+            .finalize(),
+    );
+    fs::write(&bundle, &entries).expect("written");
+    fs::write(&tile, &hashes).expect("written");
+    let found = verify(&dir, &key, None);
+    assert!(
+        matches!(found, Err(VerifyError::Tile { level: 0, index: 0 })),
+        "{found:?}"
+    );
 }
 
 /// What one append costs, with and without an anchor to move, and beside another writer.

@@ -10,6 +10,7 @@ use cofferdam_audit::{
 };
 use common::{ORIGIN, SEED, STORE, clock, copy, event, files, log_of, open};
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 fn key() -> VerifierKey {
     VerifierKey::from_seed(ORIGIN, &SEED).expect("a key")
@@ -126,6 +127,26 @@ fn moved_entries_and_files_are_noticed() {
         fs::write(dir.join(bundle), join(&entries)).expect("written");
         verify(&dir, &key(), None).expect("verifies again");
     }
+}
+
+/// An entry and its hash in the tile changed together do not lead to the signed root.
+#[test]
+fn an_edit_with_a_mended_tile_is_noticed() {
+    let (_temporary, dir) = log_of(300);
+    let (bundle, tile) = (dir.join("tile/entries/000"), dir.join("tile/0/000"));
+    let mut entries = split(&fs::read(&bundle).expect("there"));
+    let mut hashes = fs::read(&tile).expect("there");
+    let text = String::from_utf8(entries[7].clone()).expect("text");
+    entries[7] = text.replace("success", "denied").into_bytes();
+    let hash = Sha256::new()
+        .chain_update([0])
+        .chain_update(&entries[7])
+        .finalize();
+    hashes[7 * 32..8 * 32].copy_from_slice(&hash);
+    fs::write(&bundle, join(&entries)).expect("written");
+    fs::write(&tile, &hashes).expect("written");
+    assert!(verify(&dir, &key(), None).is_err());
+    assert!(AuditLog::open_or_create(&dir, ORIGIN, &SEED, clock).is_err());
 }
 
 /// Someone who has the key can rewrite history; a checkpoint that was kept shows it.
