@@ -68,8 +68,6 @@ pub struct SealedFile<D> {
     /// This handle is the one that writes the log or journal: it has stored the record since others could.
     writing: bool,
     unsynced: Unsynced,
-    /// What the record in memory says could not be written.
-    unsaved: bool,
     generation_claimed: bool,
     cache: Option<Cached>,
     latched: bool,
@@ -116,7 +114,6 @@ impl<D: Disk> SealedFile<D> {
             synced: None,
             writing: false,
             unsynced: Unsynced::default(),
-            unsaved: false,
             generation_claimed: false,
             cache: None,
             latched: false,
@@ -191,7 +188,6 @@ impl<D: Disk> SealedFile<D> {
     /// Written later, it would overwrite what other handles write in the meantime.
     pub fn abandon(&mut self) {
         self.run.clear();
-        self.unsaved = false;
         self.record_changed = false;
         self.records.distrust();
         self.forget();
@@ -547,10 +543,10 @@ impl<D: Disk> SealedFile<D> {
                 self.write_run()
             }
         });
-        match result {
-            Ok(()) => self.run.clear(),
-            // The bytes still wait: the owner may not be able to report this failure, and the next flush tries again.
-            Err(_) => self.unsaved = true,
+        if result.is_ok() {
+            // Otherwise the bytes still wait: the owner may not be able to report the failure, and the next flush
+            // tries again.
+            self.run.clear();
         }
         result
     }
@@ -890,7 +886,6 @@ impl<D: Disk> SealedFile<D> {
         let stored = self
             .records
             .store(&self.disk, &self.setup.keys, &mut self.record);
-        self.unsaved = stored.is_err();
         self.record_changed = stored.is_err();
         stored
     }

@@ -218,7 +218,7 @@ impl World {
                 self.file().set_len(len).map_err(text)
             }
             Step::Flush => self.file().flush().map_err(text),
-            Step::WriteThrough => self.file().write_through().map_err(text),
+            Step::WriteThrough => self.file().flush().map_err(text),
             Step::Sync => self.file().sync().map_err(text),
             Step::Forget => {
                 self.file().flush().map_err(text)?;
