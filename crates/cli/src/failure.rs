@@ -45,6 +45,14 @@ impl Failure {
         }
     }
 
+    /// The same failure in the words of the layer under SQLite, which carries numbers only.
+    pub(crate) fn saying(self, text: String) -> Failure {
+        let text = text
+            .strip_prefix("cofferdam: ")
+            .map_or(text.clone(), str::to_owned);
+        Failure { text, ..self }
+    }
+
     /// A command line that makes no sense.
     pub(crate) fn usage(text: impl fmt::Display) -> Failure {
         Failure::new(Exit::Usage, text)
@@ -174,7 +182,7 @@ impl From<rusqlite::Error> for Failure {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Failure {
         let exit = error.sqlite().map_or(Exit::Refused, exit_of);
-        Failure::new(exit, error)
+        Failure::new(exit, "").saying(error.to_string())
     }
 }
 
@@ -183,7 +191,7 @@ impl From<TransferError> for Failure {
         match error {
             TransferError::Sealed(error) => error.into(),
             TransferError::Open(error) => error.into(),
-            TransferError::Layer { text, error } => Failure::new(exit_of(&error), text),
+            TransferError::Layer { text, error } => Failure::new(exit_of(&error), "").saying(text),
             TransferError::Interrupted => Failure::new(Exit::Interrupted, error),
             TransferError::Differs | TransferError::PagesOutOfOrder { .. } => {
                 Failure::new(Exit::Integrity, error)

@@ -26,8 +26,8 @@ impl Snapshot {
     /// Of a plain database. Nobody may have it open in this process.
     ///
     /// # Errors
-    /// [`TransferError::NotADatabase`], [`TransferError::AlreadySealed`], [`TransferError::HotJournal`],
-    /// [`TransferError::Sqlite`], [`TransferError::Io`].
+    /// [`TransferError::NotADatabase`], [`TransferError::AlreadySealed`], [`TransferError::Empty`],
+    /// [`TransferError::HotJournal`], [`TransferError::Sqlite`], [`TransferError::Io`].
     pub fn of_plain(path: &Path) -> Result<Snapshot, TransferError> {
         let (path, mode) = check_plain(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -40,7 +40,8 @@ impl Snapshot {
     /// Of a sealed database. A transaction that a crash left unfinished is rolled back first, as SQLite always does.
     ///
     /// # Errors
-    /// [`TransferError::Open`] with the reason why it does not open, [`TransferError::Sqlite`], [`TransferError::Io`].
+    /// [`TransferError::Open`] with the reason why it does not open, [`TransferError::Empty`],
+    /// [`TransferError::Sqlite`], [`TransferError::Io`].
     pub fn of_sealed(sealed: &Sealed, path: &Path) -> Result<Snapshot, TransferError> {
         let io = TransferError::io("opening", path);
         let path = fs::canonicalize(path).map_err(io)?;
@@ -54,6 +55,9 @@ impl Snapshot {
 
     fn take(connection: Connection, path: PathBuf, mode: u32) -> Result<Snapshot, TransferError> {
         let (page_size, page_count) = begin(&connection).map_err(|error| failed(&path, error))?;
+        if page_count == 0 {
+            return Err(TransferError::Empty { path });
+        }
         let has_pages = connection
             .query_row(HAS_PAGES, [], |row| row.get::<_, bool>(0))
             .map_err(|error| failed(&path, error))?;

@@ -17,6 +17,11 @@ pub enum TransferError {
     },
     /// What was read back is not what was written: the disk or the memory cannot be trusted.
     Differs,
+    /// The database has not a single page: nothing was ever written to it, or its file was cut off.
+    Empty {
+        /// The database.
+        path: PathBuf,
+    },
     /// There is something at the target.
     Exists {
         /// What is there.
@@ -106,6 +111,11 @@ impl fmt::Display for TransferError {
             }
             TransferError::Differs => f.write_str(
                 "what was read back is not what was written; check the disk and the memory of this machine",
+            ),
+            TransferError::Empty { path } => write!(
+                f,
+                "{} has no pages: nothing was ever written to it, or it was cut off",
+                path.display()
             ),
             TransferError::Exists { path } => write!(
                 f,

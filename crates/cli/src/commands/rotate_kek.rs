@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context, options: &RotateKek) -> Result<Answer, Fail
     for layer in layers {
         let rotated = custodian
             .rotate_kek(layer)
-            .map_err(|error| Failure::from(error).about(&path))?;
+            .map_err(|error| after(&lines, Failure::from(error).about(&path)))?;
         lines.push(format!(
             "{layer} layer: from version {} to version {}, keyring sequence {}",
             rotated.from, rotated.to, rotated.keyring_sequence
@@ -45,6 +45,17 @@ pub(crate) fn run(context: &Context, options: &RotateKek) -> Result<Answer, Fail
         text: lines.join("\n"),
         json: json!({ "store": path, "rotated": list }),
     })
+}
+
+/// A failure at the second layer does not take the first one back.
+fn after(done: &[String], failure: Failure) -> Failure {
+    match done {
+        [] => failure,
+        done => Failure {
+            text: format!("done: {}; then: {failure}", done.join("; ")),
+            ..failure
+        },
+    }
 }
 
 fn chosen(there: &[Layer], choice: LayerChoice) -> Result<Vec<Layer>, Failure> {

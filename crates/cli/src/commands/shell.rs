@@ -113,7 +113,7 @@ fn execute(connection: &Connection, sql: &str, json: bool) -> Result<(), Failure
     clear_last_error();
     run_all(connection, sql, json).map_err(|failure| match last_error() {
         // SQLite carries numbers; the words are ours.
-        Some(text) => Failure { text, ..failure },
+        Some(text) => failure.saying(text),
         None => failure,
     })
 }

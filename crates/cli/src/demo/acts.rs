@@ -262,7 +262,7 @@ fn rotate(stage: &Stage, telling: &mut Telling) -> Result<Vec<u8>, Failure> {
     telling.check(
         before[KEYRING_LEN..] == after[KEYRING_LEN..],
         &format!(
-            "not one of {} changed behind the keyring",
+            "not one byte of the {} behind the keyring changed",
             size((after.len() - KEYRING_LEN) as u64)
         ),
     );

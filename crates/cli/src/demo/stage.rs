@@ -107,7 +107,7 @@ pub(super) fn ask<T>(query: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, F
     query().map_err(|error| {
         let failure = Failure::from(error);
         match last_error() {
-            Some(text) => Failure { text, ..failure },
+            Some(text) => failure.saying(text),
             None => failure,
         }
     })
