@@ -109,8 +109,13 @@ impl Records {
         let read = disk
             .read_at(&mut bytes, self.area)
             .map_err(Error::io("reading a file record"))?;
+        // A main file that ends before its record was cut off: its keyring came last when it was made.
         if read == 0 {
-            return Ok(None);
+            // A main file that ends before its record was cut off: its keyring came last when it was made.
+            let len = disk.len().map_err(Error::io("reading a file record"))?;
+            if self.area == 0 || len == 0 {
+                return Ok(None);
+            }
         }
         let mut raw = [[0; RECORD_LEN]; 2];
         raw[0].copy_from_slice(&bytes[..RECORD_LEN]);
