@@ -592,7 +592,10 @@ impl<D: Disk> SealedFile<D> {
         let count = (last.as_u64() - first.as_u64() + 1) as usize;
         let mut plaintext = Zeroizing::new(vec![0; count * size]);
         let ends_inside = tail + 1 < size;
-        if head > 0 || (count == 1 && ends_inside) {
+        // The first page of a journal also holds the mark that its transaction has ended. Until a new one stands, the
+        // one before must, and not one that is older still.
+        let holds_mark = self.two_homes() && first == PageNumber::ZERO;
+        if head > 0 || (count == 1 && ends_inside) || holds_mark {
             around(first, self.read_page(first, &mut plaintext[..size])?.0);
         }
         if count > 1 && ends_inside {

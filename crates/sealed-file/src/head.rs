@@ -84,4 +84,4 @@ impl Head {
 const SECTOR: usize = 512;
 
 /// Where the frames of a main file begin.
-const FRAMES: u64 = KEYRING_AREA_LEN + 2 * RECORD_BLOCK;
+pub(crate) const FRAMES: u64 = KEYRING_AREA_LEN + 2 * RECORD_BLOCK;

@@ -7,6 +7,8 @@ mod custodian;
 mod disk;
 mod error;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod geometry;
 mod head;
 mod holes;

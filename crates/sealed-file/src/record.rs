@@ -124,7 +124,8 @@ impl Record {
         }
         let record = Record::parse(bytes).ok_or(RecordFault::Altered)?;
         // The encoder is the definition of canonical: reserved bytes, order, layer count.
-        if record.kind != kind || record.encode(keys) != *bytes {
+        let too_few = record.slot_count.count() < keys.suite().layer_count();
+        if record.kind != kind || too_few || record.encode(keys) != *bytes {
             return Err(RecordFault::Altered);
         }
         Ok(record)
