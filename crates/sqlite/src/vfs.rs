@@ -287,6 +287,10 @@ fn stranger(layer: &'static Layer, path: &Path, kind: FileKind) -> Result<Arc<Gr
         what: "this file belongs to no database",
     })?;
     let known = layer.by_path(&database);
+    // SQLite looks into the journals of other connections to see whether a super-journal is still needed.
+    for group in &known {
+        group.flush()?;
+    }
     if kind != FileKind::SuperJournal {
         // One of them may be its connection, behind a layer that gives files other names.
         known.iter().for_each(|group| group.write_through());
