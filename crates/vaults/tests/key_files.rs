@@ -335,6 +335,27 @@ fn keys_elsewhere_are_answered_clearly() {
     }
 }
 
+#[test]
+fn the_seed_of_a_keys_log_outlives_whatever_its_custodians_do() {
+    let key = Key::new(None);
+    let seed = || *key.another_process().audit_seed().unwrap().expose();
+    let (before, id) = (seed(), key.vault.key_id().unwrap());
+    key.vault.rotate(NOW).unwrap();
+    key.vault.set_enabled(&Which::Key, false).unwrap();
+    let first = Which::Version("1".parse().unwrap());
+    key.vault.set_enabled(&first, false).unwrap();
+    assert_eq!(seed(), before);
+    key.vault.change_passphrase(Some("correct horse")).unwrap();
+    let with = key.with_passphrase(Some("correct horse"));
+    assert_eq!(*with.audit_seed().unwrap().expose(), before);
+    assert_eq!(with.key_id().unwrap(), id);
+    assert!(key.with_passphrase(Some("wrong")).audit_seed().is_err());
+
+    let other = Key::new(None);
+    assert_ne!(*other.vault.audit_seed().unwrap().expose(), before);
+    assert_ne!(other.vault.key_id().unwrap(), id);
+}
+
 struct Key {
     directory: TempDir,
     path: PathBuf,

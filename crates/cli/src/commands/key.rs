@@ -1,7 +1,9 @@
 //! `cofferdam key …`: what a key custodian does.
 
+use std::sync::Arc;
+
 use cofferdam_keys::{KeyState, KeyVault};
-use cofferdam_vaults::Which;
+use cofferdam_vaults::{Vaults, Which};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -25,8 +27,11 @@ pub(crate) fn run(context: &Context, command: &Key) -> Result<Answer, Failure> {
 
 fn create(context: &Context, name: &str) -> Result<Answer, Failure> {
     let key = context.key(name)?;
-    let custody = Custody::of(&context.vaults, &key)?;
     let passphrase = new_passphrase(context)?;
+    // The new key's log wants the new passphrase, which nobody is to be asked for a third time.
+    let known = passphrase.clone();
+    let vaults = Vaults::new(Arc::new(move |_| known.clone()));
+    let custody = Custody::of(&vaults, &key)?;
     let version = custody.create(passphrase.as_ref().map(|text| text.as_str()))?;
     let protection = match passphrase {
         Some(_) => "under a passphrase",
