@@ -183,14 +183,11 @@ fn kind_of(name: *const c_char, flags: c_int) -> FileKind {
 
 /// The connection that a log or journal belongs to, when SQLite's names say so.
 fn group_of(layer: &Layer, name: *const c_char) -> Option<Arc<Group>> {
-    // SAFETY: logs and journals are opened by names that SQLite made, which is what the functions ask for.
-    let (database, file) = unsafe {
-        (
-            (layer.api.filename_database)(name),
-            (layer.api.database_file_object)(name),
-        )
-    };
+    // SAFETY: logs and journals are opened by names that SQLite made, which is what the function asks for.
+    let database = unsafe { (layer.api.filename_database)(name) };
     let (group, ours) = layer.by_name(database as usize)?;
+    // SAFETY: the name belongs to a database that SQLite has open, so there is a file behind it.
+    let file = unsafe { (layer.api.database_file_object)(name) };
     if ours != file as usize {
         group.write_through();
     }
