@@ -15,8 +15,31 @@ pub(crate) struct Pages {
     kind: FileKind,
     geometry: Geometry,
     cipher: PageCipher,
-    /// Frames on their way; its contents are sealed.
-    frames: Vec<u8>,
+    frames: Frames,
+}
+
+/// Frames on their way; the contents are sealed. The memory only grows, so that a page read between two long writes
+/// does not have it cleared again.
+#[derive(Default)]
+struct Frames {
+    memory: Vec<u8>,
+    len: usize,
+}
+
+impl Frames {
+    /// Room for `len` bytes that hold anything.
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        if self.memory.len() < len {
+            self.memory.resize(len, 0);
+        }
+        self.len = len;
+        &mut self.memory[..len]
+    }
+
+    /// What the last [`Frames::room`] was filled with.
+    fn bytes(&self) -> &[u8] {
+        &self.memory[..self.len]
+    }
 }
 
 /// Where the current content of a page of a log or journal was found.
@@ -32,7 +55,7 @@ impl Pages {
             kind,
             geometry,
             cipher,
-            frames: Vec::new(),
+            frames: Frames::default(),
         }
     }
 
@@ -50,15 +73,15 @@ impl Pages {
         let stride = self.geometry.stride();
         let size = self.geometry.page_size().bytes();
         let count = out.len() / size;
-        self.frames.resize(count * stride, 0);
+        let frames = self.frames.room(count * stride);
         let offset = self.geometry.frame_offset(first);
         let read = disk
-            .read_at(&mut self.frames, offset)
+            .read_at(frames, offset)
             .map_err(Error::io("reading pages"))?;
-        self.frames[read..].fill(0);
+        frames[read..].fill(0);
         for index in 0..count {
             let page = nth(first, index);
-            let frame = &self.frames[index * stride..][..stride];
+            let frame = &self.frames.bytes()[index * stride..][..stride];
             let out = &mut out[index * size..][..size];
             if self.cipher.open(page, frame, out) == Ok(()) {
                 continue;
@@ -129,14 +152,11 @@ impl Pages {
             let page = nth(first, done as usize);
             let part = self.geometry.contiguous(page, count - done) as usize;
             let from = done as usize * size;
-            self.frames.resize(part * stride, 0);
-            self.cipher.seal_versioned(
-                page,
-                version,
-                &plaintext[from..][..part * size],
-                &mut self.frames,
-            )?;
-            disk.write_at(&self.frames, self.geometry.home_offset(page, home))
+            let frames = self.frames.room(part * stride);
+            let plaintext = &plaintext[from..][..part * size];
+            self.cipher
+                .seal_versioned(page, version, plaintext, frames)?;
+            disk.write_at(frames, self.geometry.home_offset(page, home))
                 .map_err(Error::io("writing pages"))?;
             done += part as u64;
         }
@@ -158,8 +178,9 @@ impl Pages {
         let mut slots = [0; 2 * SLOT_LEN];
         let size = self.geometry.page_size().bytes();
         let stride = self.geometry.stride();
-        if let Some(last) = self.frames.len().checked_sub(stride) {
-            slots[..stride - size].copy_from_slice(&self.frames[last + size..]);
+        let frames = self.frames.bytes();
+        if let Some(last) = frames.len().checked_sub(stride) {
+            slots[..stride - size].copy_from_slice(&frames[last + size..]);
         }
         slots
     }
@@ -178,7 +199,9 @@ impl Pages {
         loop {
             let whole = self.read_home(disk, page, Home::Whole)?;
             let whole_frame = std::mem::take(&mut self.frames);
-            if whole > self.claimed_by_tail(disk, page)? && self.opens(page, &whole_frame, out)? {
+            if whole > self.claimed_by_tail(disk, page)?
+                && self.opens(page, whole_frame.bytes(), out)?
+            {
                 self.frames = whole_frame;
                 return Ok(Some(Current {
                     home: Home::Whole,
@@ -187,8 +210,8 @@ impl Pages {
             }
             let tail = self.read_home(disk, page, Home::Tail)?;
             let mut homes = [
-                (Home::Whole, whole, &whole_frame),
-                (Home::Tail, tail, &self.frames),
+                (Home::Whole, whole, whole_frame.bytes()),
+                (Home::Tail, tail, self.frames.bytes()),
             ];
             if tail > whole {
                 homes.swap(0, 1);
@@ -203,7 +226,7 @@ impl Pages {
                 continue;
             }
             // Below what was synced, neither a missing frame nor a newer one that does not open is a torn tail.
-            if whole_required && (damaged || !self.opens(page, &whole_frame, out)?) {
+            if whole_required && (damaged || !self.opens(page, whole_frame.bytes(), out)?) {
                 return Err(Error::PageAltered {
                     kind: self.kind,
                     page,
@@ -221,26 +244,25 @@ impl Pages {
 
     /// Reads one home's frame; answers the version it claims, 0 for a home that was never written.
     fn read_home(&mut self, disk: &impl Disk, page: PageNumber, home: Home) -> Result<u64, Error> {
-        let stride = self.geometry.stride();
-        self.frames.resize(stride, 0);
+        let frame = self.frames.room(self.geometry.stride());
         let read = disk
-            .read_at(&mut self.frames, self.geometry.home_offset(page, home))
+            .read_at(frame, self.geometry.home_offset(page, home))
             .map_err(Error::io("reading a page"))?;
-        self.frames[read..].fill(0);
-        Ok(self.cipher.claimed_version(&self.frames))
+        frame[read..].fill(0);
+        Ok(self.cipher.claimed_version(frame))
     }
 
     /// The version that the tail home claims, without reading its page.
     fn claimed_by_tail(&mut self, disk: &impl Disk, page: PageNumber) -> Result<u64, Error> {
         let size = self.geometry.page_size().bytes();
-        self.frames.resize(self.geometry.stride(), 0);
+        let frame = self.frames.room(self.geometry.stride());
         let offset = self.geometry.home_offset(page, Home::Tail) + size as u64;
-        let slots = &mut self.frames[size..];
+        let slots = &mut frame[size..];
         let read = disk
             .read_at(slots, offset)
             .map_err(Error::io("reading a page"))?;
         slots[read..].fill(0);
-        Ok(self.cipher.claimed_version(&self.frames))
+        Ok(self.cipher.claimed_version(frame))
     }
 
     fn opens(&self, page: PageNumber, frame: &[u8], out: &mut [u8]) -> Result<bool, Error> {

@@ -13,6 +13,9 @@ impl Run {
     /// Most bytes of a run.
     pub(crate) const MAX: usize = 256 * 1024;
 
+    /// Least bytes that there is room for.
+    const CAPACITY_MIN: usize = 16 * 1024;
+
     pub(crate) fn new() -> Run {
         Run {
             start: 0,
@@ -44,10 +47,6 @@ impl Run {
     #[must_use]
     pub(crate) fn take(&mut self, bytes: &[u8], offset: u64) -> bool {
         if self.is_empty() {
-            // The whole capacity at once: a growing vector would leave copies of the bytes behind.
-            if self.bytes.capacity() == 0 {
-                self.bytes.reserve_exact(Run::MAX);
-            }
             self.start = offset;
         }
         let Some(at) = offset.checked_sub(self.start) else {
@@ -57,10 +56,21 @@ impl Run {
             return false;
         }
         let at = at as usize;
+        self.make_room(at + bytes.len());
         let within = bytes.len().min(self.bytes.len() - at);
         self.bytes[at..at + within].copy_from_slice(&bytes[..within]);
         self.bytes.extend_from_slice(&bytes[within..]);
         true
+    }
+
+    /// Grows, for most journals are small. A vector that grows by itself would leave copies of the bytes behind.
+    fn make_room(&mut self, len: usize) {
+        if len > self.bytes.capacity() {
+            let capacity = len.next_power_of_two().clamp(Run::CAPACITY_MIN, Run::MAX);
+            let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
     }
 
     pub(crate) fn clear(&mut self) {
