@@ -19,6 +19,8 @@ mod log;
 mod log_crash;
 #[path = "sealed_file/main_crash.rs"]
 mod main_crash;
+#[path = "sealed_file/named.rs"]
+mod named;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

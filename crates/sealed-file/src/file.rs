@@ -204,13 +204,16 @@ impl<D: Disk> SealedFile<D> {
     /// buffer then holds nothing of the file.
     pub fn read_at(&mut self, out: &mut [u8], offset: u64) -> Result<usize, Error> {
         let end = offset.saturating_add(out.len() as u64);
+        let may_skip = self.setup.kind == FileKind::Main
+            && self.record.holes.list().is_empty()
+            && self.run.is_empty();
+        if !may_skip || end > self.length() {
+            self.refresh()?;
+        }
+        // What lies between the end and a run behind it is known when the run is written.
         let between = !self.run.is_empty() && end > self.record.length;
         if between || self.run.overlaps(offset, out.len()) {
             self.flush()?;
-        }
-        let may_skip = self.setup.kind == FileKind::Main && self.record.holes.list().is_empty();
-        if !may_skip || end > self.length() {
-            self.refresh()?;
         }
         let mut result = self.read_there(out, offset);
         if matches!(result, Err(Error::PageAltered { .. })) && self.record_stale {
@@ -362,7 +365,6 @@ impl<D: Disk> SealedFile<D> {
             self.generation_claimed = false;
         }
         self.unbroken = record.synced_length;
-        self.unsynced.suspect_all();
         self.record = record;
     }
 
@@ -749,7 +751,7 @@ impl<D: Disk> SealedFile<D> {
         }
         let mut sync = self.extend_log(start, end, geometry);
         sync |= !made && self.record.generation / GENERATION_STEP != step;
-        // Invariant 4.
+        // Invariant 4. When the record is another handle's, this also syncs what that one wrote.
         self.record_changed |= !std::mem::replace(&mut self.writing, true);
         self.store_record()?;
         sync |= plan

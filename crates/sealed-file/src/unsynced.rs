@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 ///
 /// A page has two homes. Replacing the older one is safe while the newer one is durable, or while nobody relies on
 /// what the older one holds. Otherwise a sync must come first (format section 5.1).
+///
+/// What other handles wrote is durable before this one writes: it stores the record first, and before that it syncs
+/// what it did not write itself.
 #[derive(Default)]
-pub(crate) struct Unsynced {
-    /// Another handle may have written any page.
-    others: bool,
-    pages: BTreeMap<u64, Part>,
-}
+pub(crate) struct Unsynced(BTreeMap<u64, Part>);
 
 /// How a page was written in part since the last sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,19 +22,14 @@ pub(crate) enum Part {
 }
 
 impl Unsynced {
-    /// Another handle has written.
-    pub(crate) fn suspect_all(&mut self) {
-        self.others = true;
-    }
-
     /// Whether bytes that were synced could be lost, if the older home of the page were replaced without a sync.
     pub(crate) fn endangers(&self, page: u64) -> bool {
-        self.others || self.pages.get(&page) == Some(&Part::Kept)
+        self.0.get(&page) == Some(&Part::Kept)
     }
 
     /// A page was written in part. Once kept stays kept until the next sync.
     pub(crate) fn wrote(&mut self, page: u64, part: Part) {
-        let known = self.pages.entry(page).or_insert(part);
+        let known = self.0.entry(page).or_insert(part);
         if part == Part::Kept || *known == Part::Opened {
             *known = part;
         }
@@ -43,6 +37,6 @@ impl Unsynced {
 
     /// Everything written so far is durable.
     pub(crate) fn synced(&mut self) {
-        *self = Unsynced::default();
+        self.0.clear();
     }
 }
