@@ -170,6 +170,7 @@ fn what_lies_before_a_waiting_write_can_be_read() {
         let mut expected = vec![0; 6510];
         expected[..PAGE].fill(1);
         expected[6500..].fill(2);
+        assert_eq!(read(&mut a, 0, 6000), expected[..6000], "{kind}");
         assert_eq!(read(&mut a, 0, 6510), expected, "{kind}");
     }
 }
