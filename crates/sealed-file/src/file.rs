@@ -133,6 +133,14 @@ impl<D: Disk> SealedFile<D> {
         self.record.page_size
     }
 
+    /// Chooses the page size of a database that has none yet; without this the length of its first write does.
+    pub fn choose_page_size(&mut self, size: PageSize) {
+        if self.record.page_size.is_none() {
+            self.record.page_size = Some(size);
+            self.record_changed = true;
+        }
+    }
+
     /// Slots of each page.
     #[must_use]
     pub fn slot_count(&self) -> SlotCount {
@@ -282,7 +290,8 @@ impl<D: Disk> SealedFile<D> {
     /// Makes everything durable.
     ///
     /// # Errors
-    /// As [`SealedFile::flush`]. When the sync itself fails, the file is latched: no later sync could be trusted.
+    /// As [`SealedFile::flush`]. When the sync of a log fails, the log is latched: no later sync could be trusted. The owner
+    /// of any other file must write again what the failed sync concerned.
     pub fn sync(&mut self) -> Result<(), Error> {
         self.check_writable()?;
         self.flush_run()?;
@@ -852,11 +861,7 @@ impl<D: Disk> SealedFile<D> {
             };
         }
         if end > self.record.length {
-            self.record.length = match self.setup.kind {
-                // Unwritten pages of a log read as zero, so its length can grow in steps.
-                FileKind::WriteAheadLog => end.next_multiple_of(size * LOG_STEP),
-                _ => end,
-            };
+            self.record.length = end;
             self.record_changed = true;
         }
         lowers
@@ -895,10 +900,11 @@ impl<D: Disk> SealedFile<D> {
         stored
     }
 
-    /// After a failed sync no later one could be trusted.
+    /// After a failed sync of a log no later one could be trusted: what it should have made durable is not written
+    /// again. SQLite rolls back what a failed sync of a database or journal concerned, and so writes it again.
     fn sync_disk(&mut self) -> Result<(), Error> {
         self.disk.sync().map_err(|source| {
-            self.latched = true;
+            self.latched = self.setup.kind == FileKind::WriteAheadLog;
             Error::Io {
                 doing: "syncing a file",
                 source,
@@ -916,14 +922,11 @@ fn whole_version(generation: u64) -> u64 {
 
 /// The page size of a database whose first write has this many bytes: SQLite writes page 1 first, whole.
 fn first_page_size(len: usize) -> PageSize {
-    PageSize::try_from(len.min(FIRST_PAGE_SIZE_MAX)).unwrap_or(PageSize::DEFAULT)
+    PageSize::try_from(len.min(PAGE_SIZE_CHOSEN_MAX)).unwrap_or(PageSize::DEFAULT)
 }
 
-/// A larger page costs more to append to a log than it saves.
-const FIRST_PAGE_SIZE_MAX: usize = 16 * 1024;
-
-/// Pages by which a log's recorded length grows.
-const LOG_STEP: u64 = 64;
+/// The largest page size that is chosen for a database: a larger one costs more to append to a log than it saves.
+pub const PAGE_SIZE_CHOSEN_MAX: usize = 16 * 1024;
 
 /// What the first write through a handle raises the generation to a multiple of.
 const GENERATION_STEP: u64 = 1 << 16;

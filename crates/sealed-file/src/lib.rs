@@ -23,7 +23,7 @@ mod unsynced;
 pub use custodian::{Custodian, Rotated};
 pub use disk::{Disk, FileDisk};
 pub use error::Error;
-pub use file::{FileSetup, SealedFile};
+pub use file::{FileSetup, PAGE_SIZE_CHOSEN_MAX, SealedFile};
 pub use geometry::{Geometry, LENGTH_MAX};
 pub use opener::{AuditPlace, NewStore, Opener, Recorded, Store, log_origin};
 pub use record::FileKind;

@@ -37,8 +37,8 @@ pub(crate) unsafe extern "C" fn file_control(
             ffi::OK
         }
         ffi::FCNTL_POWERSAFE_OVERWRITE => {
-            // SAFETY: the argument is an integer; no overwrite of a sealed page is safe.
-            unsafe { *argument.cast::<c_int>() = 0 };
+            // SAFETY: the argument is an integer. This is not for the caller to choose.
+            unsafe { *argument.cast::<c_int>() = 1 };
             ffi::OK
         }
         ffi::FCNTL_VFSNAME => {
@@ -79,9 +79,9 @@ unsafe fn pragma(inner: &Inner, words: *mut *mut c_char) -> c_int {
             return ffi::ERROR;
         }
         ("page_size", Some(size)) if smaller_than_sealed(inner, size) => {
-            // SAFETY: as above.
-            let _ = unsafe { answer_text(inner, words, SMALLER_PAGES) };
-            return ffi::ERROR;
+            // SQLite, too, ignores a page size that it cannot use, and programs set one at every start.
+            inner.layer.say(ffi::OK, SMALLER_PAGES);
+            return ffi::OK;
         }
         _ => return ffi::NOTFOUND,
     };
@@ -125,5 +125,5 @@ unsafe fn answer_text(inner: &Inner, place: *mut *mut c_char, text: &str) -> c_i
 
 const SMALL_PAGES: &str = "cofferdam: the database's pages are smaller than its sealed pages, so it cannot have a \
      write-ahead log; VACUUM INTO a new database first";
-const SMALLER_PAGES: &str = "cofferdam: the pages of a sealed database cannot become smaller; VACUUM INTO a new \
-     database that was opened with the page size you want";
+const SMALLER_PAGES: &str = "cofferdam: page_size is ignored: the pages of a sealed database cannot become smaller; \
+     VACUUM INTO a new database that was opened with the page size you want";

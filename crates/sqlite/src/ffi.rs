@@ -201,6 +201,7 @@ pub(crate) const LOCK_RESERVED: c_int = 2;
 pub(crate) const SHM_UNLOCK: c_int = 1;
 
 pub(crate) const IOCAP_UNDELETABLE_WHEN_OPEN: c_int = 0x800;
+pub(crate) const IOCAP_POWERSAFE_OVERWRITE: c_int = 0x1000;
 pub(crate) const IOCAP_IMMUTABLE: c_int = 0x2000;
 
 pub(crate) const FCNTL_SIZE_HINT: c_int = 5;

@@ -162,6 +162,13 @@ impl Group {
         }
     }
 
+    /// A layer between SQLite and us may also keep locks to itself, and with them the news that others have written.
+    pub(crate) fn forget_if_hidden(&self) {
+        if self.writes_through() {
+            self.forget();
+        }
+    }
+
     /// Whether SQLite's pages are smaller than the sealed ones, which a log cannot be trusted with.
     pub(crate) fn pages_too_small(&self) -> bool {
         let sqlite = self.sqlite_page_size.load(Ordering::Relaxed);

@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use cofferdam_sealed_file::{Error, FileKind};
+use cofferdam_cipher::PageSize;
+use cofferdam_sealed_file::{Error, FileKind, PAGE_SIZE_CHOSEN_MAX};
 
 use crate::control;
 use crate::ffi::{self, File, IoMethods};
@@ -44,6 +45,7 @@ impl Inner {
     }
 
     fn read(&self, out: &mut [u8], offset: u64) -> Result<usize, Error> {
+        self.group.forget_if_hidden();
         let mut state = self.member.state();
         let read = match state.existing(&self.member, &self.group)? {
             Some(file) => file.read_at(out, offset),
@@ -71,6 +73,7 @@ impl Inner {
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
+        self.group.forget_if_hidden();
         self.group.flush_others(&self.member)?;
         let mut state = self.member.state();
         if self.member.kind == FileKind::Main {
@@ -85,6 +88,9 @@ impl Inner {
         }
         let flush = self.flush_after(&mut state, bytes, offset);
         let file = state.writable(&self.member, &self.group)?;
+        if let Some(size) = self.page_size_to_choose(offset) {
+            file.choose_page_size(size);
+        }
         file.write_at(bytes, offset)?;
         if self.member.kind == FileKind::Main && offset == 0 {
             note_page_size(&self.group, file);
@@ -93,6 +99,16 @@ impl Inner {
             Flush::Later => Ok(()),
             Flush::Now => file.flush(),
         }
+    }
+
+    /// The page size of a database whose first page is being written: what the page itself says.
+    fn page_size_to_choose(&self, offset: u64) -> Option<PageSize> {
+        let chosen = self.group.sealed_page_size.load(Ordering::Relaxed) > 0;
+        if chosen || offset > 0 || self.member.kind != FileKind::Main {
+            return None;
+        }
+        let stated = self.group.sqlite_page_size.load(Ordering::Relaxed);
+        PageSize::try_from(stated.min(PAGE_SIZE_CHOSEN_MAX)).ok()
     }
 
     /// Whether a failure must be heard of at once, because SQLite has no later call that could report it
@@ -128,6 +144,7 @@ impl Inner {
     }
 
     fn truncate(&self, len: u64) -> Result<(), Error> {
+        self.group.forget_if_hidden();
         self.group.flush_others(&self.member)?;
         let mut state = self.member.state();
         if len == 0 {
@@ -151,6 +168,7 @@ impl Inner {
     }
 
     fn len(&self) -> Result<u64, Error> {
+        self.group.forget_if_hidden();
         let mut state = self.member.state();
         match state.existing(&self.member, &self.group)? {
             Some(file) => {
@@ -319,16 +337,19 @@ unsafe extern "C" fn sector_size(file: *mut File) -> c_int {
     unsafe { inner(file) }.sector_size()
 }
 
+/// What SQLite may rely on. That an overwrite leaves the bytes around it alone holds here even on a disk that does not
+/// promise it: in logs and journals a page that keeps bytes goes to its other home (format section 5.1), and in a
+/// database SQLite writes whole pages, which are no smaller than sealed ones. So commits need no padding.
 unsafe extern "C" fn device_characteristics(file: *mut File) -> c_int {
     // SAFETY: an open file.
     let base = unsafe { &inner(file).member.base };
     let Some(methods) = base.methods() else {
         return 0;
     };
-    // Nothing that concerns writes: a sealed page is replaced as a whole, or not at all.
     let kept = ffi::IOCAP_UNDELETABLE_WHEN_OPEN | ffi::IOCAP_IMMUTABLE;
     // SAFETY: the file underneath is open.
     kept & unsafe { (methods.device_characteristics)(base.as_ptr()) }
+        | ffi::IOCAP_POWERSAFE_OVERWRITE
 }
 
 unsafe extern "C" fn shm_map(
