@@ -905,6 +905,8 @@ impl<D: Disk> SealedFile<D> {
     fn sync_disk(&mut self) -> Result<(), Error> {
         self.disk.sync().map_err(|source| {
             self.latched = self.setup.kind == FileKind::WriteAheadLog;
+            // The record is ours to write again.
+            self.record_changed |= !self.latched && !self.records.is_absent();
             Error::Io {
                 doing: "syncing a file",
                 source,

@@ -1,14 +1,14 @@
 //! Single stories, each of which once ended badly or could.
 
 use std::io::Result;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use cofferdam_keys::{DataKeys, Suite};
 use cofferdam_sealed_file::{Disk, FileKind, SealedFile};
 use cofferdam_tests::crash_disk::CrashDisk;
 use cofferdam_tests::memory_disk::MemoryDisk;
-use cofferdam_tests::power_cut::Loss;
+use cofferdam_tests::power_cut::{Change, Loss, apply};
 use cofferdam_tests::random::{Random, seed};
 
 use crate::{PAGE, open};
@@ -194,6 +194,76 @@ fn a_record_that_is_being_written_is_waited_for() {
             disk.torn_reads.store(2, Ordering::Relaxed);
             assert_eq!(reader.len().expect("a length"), published, "{kind}");
         }
+    }
+}
+
+/// A sync fails, and the system forgets what it should have written. The owner writes its pages again, and syncs: then
+/// the record is durable too, which the owner knows nothing of.
+#[test]
+fn a_record_outlives_a_failed_sync() {
+    for kind in [FileKind::Main, FileKind::RollbackJournal] {
+        let (disk, keys) = (Forgetful::default(), keys());
+        let mut file = open(&disk, &keys, kind).expect("opens");
+        put(&mut file, 0, &[1; PAGE]);
+        file.sync().expect("synced");
+        put(&mut file, 0, &[2; 9 * PAGE]);
+        disk.failures.store(1, Ordering::Relaxed);
+        file.sync().expect_err("the sync fails");
+        put(&mut file, 0, &[2; 9 * PAGE]);
+        file.sync().expect("synced");
+        let durable = disk.durable.lock().expect("no panics").clone();
+        let mut left = open(MemoryDisk::with(durable), &keys, kind).expect("opens");
+        assert_eq!(read(&mut left, 0, 9 * PAGE), [2; 9 * PAGE], "{kind}");
+    }
+}
+
+/// A disk of a system that reports a failed sync once, and takes for written what was not.
+#[derive(Default)]
+struct Forgetful {
+    disk: MemoryDisk,
+    durable: Mutex<Vec<u8>>,
+    pending: Mutex<Vec<Change>>,
+    failures: AtomicU64,
+}
+
+impl Forgetful {
+    fn change(&self, change: Change) {
+        self.pending.lock().expect("no panics").push(change);
+    }
+}
+
+impl Disk for &Forgetful {
+    fn len(&self) -> Result<u64> {
+        self.disk.len()
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize> {
+        self.disk.read_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.change(Change::Write {
+            offset,
+            bytes: bytes.into(),
+        });
+        self.disk.write_at(bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        self.change(Change::SetLen(len));
+        self.disk.set_len(len)
+    }
+
+    fn sync(&self) -> Result<()> {
+        let pending = std::mem::take(&mut *self.pending.lock().expect("no panics"));
+        if self.failures.swap(0, Ordering::Relaxed) > 0 {
+            return Err(std::io::Error::other("an injected EIO"));
+        }
+        let mut durable = self.durable.lock().expect("no panics");
+        pending
+            .iter()
+            .for_each(|change| apply(&mut durable, change));
+        Ok(())
     }
 }
 
