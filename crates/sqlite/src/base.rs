@@ -3,6 +3,8 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
@@ -53,6 +55,52 @@ impl Base {
         Ok((opened, out_flags))
     }
 }
+
+impl Base {
+    /// Makes the removal of files beside a database durable. Layers sync a directory when they remove a file
+    /// from it, so one is made for that.
+    pub(crate) fn sync_directory_of(self, database: &Path) -> Result<(), Code> {
+        let name = FileName::beside(database, "-sync").ok_or(Code(ffi::CANTOPEN))?;
+        let flags = ffi::OPEN_READWRITE | ffi::OPEN_CREATE | ffi::OPEN_SUPER_JOURNAL;
+        // SAFETY: the name has the form that SQLite gives to layers, and outlives the file.
+        let (file, _) = unsafe { self.open(name.as_ptr(), flags) }?;
+        file.close();
+        // SAFETY: a C string.
+        match unsafe { (self.vfs().delete)(self.0, name.as_ptr(), 1) } {
+            ffi::OK => Ok(()),
+            code => Err(Code(code)),
+        }
+    }
+}
+
+/// A file's name as SQLite passes it to layers: with zeros before it and no parameters behind it.
+pub(crate) struct FileName(Vec<u8>);
+
+impl FileName {
+    /// The name of a file; `None` when it has a NUL byte.
+    pub(crate) fn new(path: &Path) -> Option<FileName> {
+        FileName::beside(path, "")
+    }
+
+    fn beside(path: &Path, suffix: &str) -> Option<FileName> {
+        let path = path.as_os_str().as_bytes();
+        if path.contains(&0) {
+            return None;
+        }
+        let mut bytes = vec![0; NAME_ZEROS];
+        bytes.extend_from_slice(path);
+        bytes.extend_from_slice(suffix.as_bytes());
+        bytes.extend_from_slice(&[0; NAME_ZEROS]);
+        Some(FileName(bytes))
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const c_char {
+        self.0[NAME_ZEROS..].as_ptr().cast()
+    }
+}
+
+/// Zeros that mark the beginning and the end of a name with its parameters.
+const NAME_ZEROS: usize = 4;
 
 /// A file of the layer underneath. It is closed once, at the latest when it is dropped.
 pub(crate) struct BaseFile {

@@ -187,6 +187,8 @@ pub(crate) const IOERR_SHORT_READ: c_int = IOERR | (2 << 8);
 pub(crate) const IOERR_DATA: c_int = IOERR | (32 << 8);
 
 pub(crate) const OPEN_READONLY: c_int = 0x1;
+pub(crate) const OPEN_READWRITE: c_int = 0x2;
+pub(crate) const OPEN_CREATE: c_int = 0x4;
 pub(crate) const OPEN_MAIN_DB: c_int = 0x100;
 pub(crate) const OPEN_TEMP_DB: c_int = 0x200;
 pub(crate) const OPEN_TRANSIENT_DB: c_int = 0x400;

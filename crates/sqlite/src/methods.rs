@@ -11,7 +11,7 @@ use cofferdam_sealed_file::{Error, FileKind, PAGE_SIZE_CHOSEN_MAX};
 use crate::control;
 use crate::ffi::{self, File, IoMethods};
 use crate::group::{Group, Member, State, note_page_size, set_level};
-use crate::layer::{Layer, answer};
+use crate::layer::{Layer, answer, base_error};
 
 /// An open file as SQLite holds it.
 #[repr(C)]
@@ -150,11 +150,31 @@ impl Inner {
         if len == 0 {
             state.log_end = 0;
         }
+        if self.member.kind == FileKind::Main && !state.checkpoint {
+            self.settle_removal(&mut state, len)?;
+        }
         match state.existing(&self.member, &self.group)? {
             Some(file) => file.set_len(len),
             None if len == 0 => Ok(()),
             None => state.writable(&self.member, &self.group)?.set_len(len),
         }
+    }
+
+    /// SQLite cuts a database after the removal of its journal, which has none of the pages that are cut off, and
+    /// relies on a file system that keeps the order of the two. The length of a sealed file is data, which no file system
+    /// keeps in that order.
+    fn settle_removal(&self, state: &mut State, len: u64) -> Result<(), Error> {
+        let shrinks = match state.existing(&self.member, &self.group)? {
+            Some(file) => len < file.len()?,
+            None => false,
+        };
+        if shrinks {
+            self.layer
+                .base
+                .sync_directory_of(&self.group.path)
+                .map_err(|code| base_error("syncing a directory", code))?;
+        }
+        Ok(())
     }
 
     fn sync(&self, flags: c_int) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! The layer's own calls: opening, removing, looking for files. The rest goes to the layer underneath.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cofferdam_sealed_file::{Error, FileKind, Opener, SealedFile};
 
-use crate::base::{Base, BaseDisk, BaseFile, text};
+use crate::base::{Base, BaseDisk, BaseFile, FileName, text};
 use crate::ffi::{self, Api, File, Vfs};
 use crate::group::{Group, Member, temporary};
 use crate::layer::{Layer, OpenerSource, base_error, claimed_kind, database_of};
@@ -299,7 +299,7 @@ fn stranger(layer: &'static Layer, path: &Path, kind: FileKind) -> Result<Arc<Gr
         return Ok(Arc::new(group));
     }
     // Nobody in this process has the database open, so looking into it releases nobody's locks.
-    let name = CString::new(database.to_string_lossy().as_bytes()).map_err(|_| Error::Misuse {
+    let name = FileName::new(&database).ok_or(Error::Misuse {
         what: "a file name with a NUL byte",
     })?;
     let opener = (layer.source)(&|_| None).map_err(|what| Error::Io {
@@ -307,23 +307,12 @@ fn stranger(layer: &'static Layer, path: &Path, kind: FileKind) -> Result<Arc<Gr
         source: std::io::Error::other(what),
     })?;
     let flags = ffi::OPEN_READONLY | ffi::OPEN_MAIN_DB;
-    let doubled = double_terminated(&name);
-    // SAFETY: a name in the form that SQLite gives to layers, which lives as long as the process.
-    let (main, _) = unsafe { layer.base.open(doubled, flags) }
+    // SAFETY: a name in the form that SQLite gives to layers; the file is closed before the name goes.
+    let (main, _) = unsafe { layer.base.open(name.as_ptr(), flags) }
         .map_err(|code| base_error("opening the database of a journal", code))?;
     let store = opener.open_store(&BaseDisk(main.clone()), &database)?;
     main.close();
     Ok(Arc::new(Group::new(database, opener, main, store, true)))
-}
-
-/// A database name as SQLite passes it to layers: with zeros before it and no parameters behind it.
-fn double_terminated(name: &CStr) -> *const c_char {
-    let mut bytes = vec![0; 4];
-    bytes.extend_from_slice(name.to_bytes());
-    bytes.extend_from_slice(&[0; 4]);
-    // Super-journals whose database is not open are met in recovery only, a handful in the life of a process.
-    let leaked: &'static [u8] = Box::leak(bytes.into_boxed_slice());
-    leaked[4..].as_ptr().cast()
 }
 
 unsafe extern "C" fn delete(vfs: *mut Vfs, name: *const c_char, sync_dir: c_int) -> c_int {
