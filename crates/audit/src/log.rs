@@ -181,6 +181,12 @@ impl AuditLog {
         newest_sequence(Arc::clone(&self.files), store_id_hex, &self.signer.key)
     }
 
+    /// Whether there is a log in `dir`: a directory without a checkpoint is none.
+    #[must_use]
+    pub fn exists(dir: &Path) -> bool {
+        dir.join(CHECKPOINT).is_file()
+    }
+
     /// The newest keyring sequence that the log in `dir` has recorded with success for a store; `None`
     /// when it has recorded none or there is no log. The answer is as good as `key`: take it from the
     /// store's audit seed ([`VerifierKey::from_seed`]), not from the log's own directory.
@@ -285,8 +291,18 @@ fn newest_sequence(
             Ok(None)
         };
     }
-    let mut reader = LogReader::with_files(files, key).map_err(damaged)?;
-    anchor::newest(&mut reader, key, store_id_hex).map_err(damaged)
+    let mut seen = None;
+    loop {
+        let mut reader = LogReader::with_files(Arc::clone(&files), key).map_err(damaged)?;
+        let size = reader.checkpoint().size();
+        match anchor::newest(&mut reader, key, store_id_hex) {
+            // Another process may have appended between our look at the checkpoint and at the anchor.
+            Err(VerifyError::Truncated { .. }) if seen.is_none_or(|seen| size > seen) => {
+                seen = Some(size);
+            }
+            answer => return answer.map_err(damaged),
+        }
+    }
 }
 
 /// Opens the log that is there, or makes one; repairs what a crash may have left of files that are

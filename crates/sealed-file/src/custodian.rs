@@ -119,6 +119,7 @@ impl<'a> Custodian<'a> {
             .expect("a rewrapped layer has a wrap");
         self.put(next)?;
         self.record(&log, Action::KeyRewrap, Some(described(&to)))?;
+        self.erase_old()?;
         Ok(Rotated {
             layer,
             from,
@@ -144,12 +145,21 @@ impl<'a> Custodian<'a> {
         Ok(self.keyring().sequence().number())
     }
 
+    /// Puts the new keyring into the other slot as well: what the old one wrapped must not stay behind.
+    fn erase_old(&self) -> Result<(), Error> {
+        let slot = self.unlocked.slot.other();
+        Head::replace(&self.disk, slot, &self.unlocked.keyring)
+    }
+
     fn log(&self) -> Result<AuditLog, Error> {
         let store = self.keyring().store_id();
         self.opener
             .open_log(&self.path, store, &self.unlocked.data_keys)?
-            .ok_or_else(|| Error::AuditMissing {
-                dir: self.opener.log_dir(&self.path, store).unwrap_or_default(),
+            .ok_or_else(|| match self.opener.log_dir(&self.path, store) {
+                Some(dir) => Error::AuditMissing { dir },
+                None => Error::Misuse {
+                    what: "without an audit log nothing is done to a store's keys",
+                },
             })
     }
 

@@ -141,6 +141,7 @@ impl Opener {
         )?;
         // The record first: a key that nobody knows of must not protect anything.
         if self.audit != AuditPlace::Nowhere {
+            self.set_old_log_aside(path, keyring.store_id())?;
             let log = self.create_log(path, keyring.store_id(), &data_keys)?;
             for wrap in keyring.wraps() {
                 log.record(&self.event(
@@ -213,12 +214,20 @@ impl Opener {
 
     /// Unlocks the keyring and compares it with the audit log.
     pub(crate) fn unlock(&self, disk: &impl Disk, path: &Path) -> Result<Option<Unlocked>, Error> {
-        let unlocked = match Head::read(disk)? {
-            Head::Empty => return Ok(None),
-            Head::Slots(slots) => slots.unlock(&*self.vaults, &self.pins)?,
-        };
-        self.check_anchor(path, &unlocked)?;
-        Ok(Some(unlocked))
+        let mut seen = 0;
+        loop {
+            let unlocked = match Head::read(disk)? {
+                Head::Empty => return Ok(None),
+                Head::Slots(slots) => slots.unlock(&*self.vaults, &self.pins)?,
+            };
+            let sequence = unlocked.keyring.sequence().number();
+            match self.check_anchor(path, &unlocked) {
+                Ok(()) => return Ok(Some(unlocked)),
+                // A custodian may have replaced the keyring while the vault was thinking.
+                Err(Error::RolledBack { .. }) if sequence > seen => seen = sequence,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn check_anchor(&self, path: &Path, unlocked: &Unlocked) -> Result<(), Error> {
@@ -235,20 +244,20 @@ impl Opener {
         let Some(dir) = self.log_dir(path, store) else {
             return Ok(None);
         };
-        if !dir.is_dir() {
-            return if self.audit_required {
-                Err(Error::AuditMissing { dir })
-            } else {
-                Ok(None)
-            };
+        let missing = |dir| match self.audit_required {
+            true => Err(Error::AuditMissing { dir }),
+            false => Ok(None),
+        };
+        if !AuditLog::exists(&dir) {
+            return missing(dir);
         }
         let seed = unlocked.data_keys.audit_seed();
         let verifier = VerifierKey::from_seed(&log_origin(store), seed.expose())?;
-        Ok(AuditLog::anchored_sequence(
-            &dir,
-            &store.to_string(),
-            &verifier,
-        )?)
+        match AuditLog::anchored_sequence(&dir, &store.to_string(), &verifier)? {
+            // The making of a store is the first event of its log.
+            None => missing(dir),
+            anchored => Ok(anchored),
+        }
     }
 
     fn record_unlock(&self, path: &Path, unlocked: &Unlocked) -> Result<(), Error> {
@@ -281,9 +290,19 @@ impl Opener {
         keys: &DataKeys,
     ) -> Result<Option<AuditLog>, Error> {
         match self.log_dir(path, store) {
-            Some(dir) if dir.is_dir() => Ok(Some(self.create_log(path, store, keys)?)),
+            Some(dir) if AuditLog::exists(&dir) => Ok(Some(self.create_log(path, store, keys)?)),
             _ => Ok(None),
         }
+    }
+
+    /// The log of a store that was here before, removed or never finished, makes room; nothing of it is lost.
+    fn set_old_log_aside(&self, path: &Path, store: StoreId) -> Result<(), Error> {
+        let Some(dir) = self.log_dir(path, store).filter(|dir| dir.exists()) else {
+            return Ok(());
+        };
+        let mut aside = dir.clone().into_os_string();
+        aside.push(format!(".before-{store}"));
+        std::fs::rename(&dir, aside).map_err(Error::io("setting an old audit log aside"))
     }
 
     fn create_log(&self, path: &Path, store: StoreId, keys: &DataKeys) -> Result<AuditLog, Error> {

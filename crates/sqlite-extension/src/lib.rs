@@ -1,7 +1,8 @@
 //! The loadable extension: `SELECT load_extension('libcofferdam_sqlite_extension')` gives any program that uses SQLite the
 //! file system layer `cofferdam`, and a database is opened as `file:app.db?vfs=cofferdam`.
 //!
-//! Keys come from the environment (see `cofferdam_wiring`) or from the URI: `customer`, `infrastructure`, `suite`, `audit`.
+//! Keys come from the environment (see `cofferdam_wiring`) or from the URI: `customer`, `infrastructure`, `suite`, `audit`. The URI
+//! adds to the environment and never overrides it.
 //! An existing database needs neither: its keyring names its keys.
 //!
 //! After loading, the SQL function `cofferdam_error()` gives the last error of the thread in words.
@@ -78,7 +79,7 @@ fn source(settings: &'static Settings) -> cofferdam_sqlite::OpenerSource {
         for name in ["customer", "infrastructure", "suite", "audit"] {
             if let Some(value) = parameters(name) {
                 own.get_or_insert_with(|| settings.clone())
-                    .set(name, &value)
+                    .add(name, &value)
                     .map_err(|error| error.to_string())?;
             }
         }

@@ -209,6 +209,13 @@ impl Member {
         lock(&self.state)
     }
 
+    /// Closes the file underneath. Nobody reads or writes it meanwhile, and nobody can afterwards.
+    pub(crate) fn close(&self) -> c_int {
+        let mut state = self.state();
+        state.file = None;
+        self.base.close()
+    }
+
     pub(crate) fn disk(&self) -> BaseDisk {
         BaseDisk(self.base.clone())
     }

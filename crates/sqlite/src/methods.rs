@@ -97,7 +97,12 @@ impl Inner {
         }
         match flush {
             Flush::Later => Ok(()),
-            Flush::Now => file.flush(),
+            Flush::Now => file.flush().inspect_err(|_| {
+                // SQLite gives the transaction up; its commit must not be tried again.
+                if self.member.kind == FileKind::WriteAheadLog {
+                    file.abandon();
+                }
+            }),
         }
     }
 
@@ -236,7 +241,7 @@ unsafe extern "C" fn close(file: *mut File) -> c_int {
     // SAFETY: SQLite closes a file once, and uses it no more.
     let inner = unsafe { Box::from_raw((*file.cast::<Handle>()).inner) };
     let flushed = call(&inner, || inner.member.flush());
-    let closed = inner.member.base.close();
+    let closed = inner.member.close();
     if let Some(name) = inner.name {
         let path = inner.group.path.clone();
         let layer = inner.layer;
@@ -357,9 +362,9 @@ unsafe extern "C" fn sector_size(file: *mut File) -> c_int {
     unsafe { inner(file) }.sector_size()
 }
 
-/// What SQLite may rely on. That an overwrite leaves the bytes around it alone holds here even on a disk that does not
-/// promise it: in logs and journals a page that keeps bytes goes to its other home (format section 5.1), and in a
-/// database SQLite writes whole pages, which are no smaller than sealed ones. So commits need no padding.
+/// What SQLite may rely on. An overwrite leaves the bytes around it alone: in logs and journals a page that keeps bytes goes
+/// to its other home (format section 5.1), and in a database SQLite writes whole pages, which are no smaller than sealed
+/// ones. So commits need no padding. What a torn write may do to neighbours on the disk is in the contract of `Disk`.
 unsafe extern "C" fn device_characteristics(file: *mut File) -> c_int {
     // SAFETY: an open file.
     let base = unsafe { &inner(file).member.base };
@@ -391,17 +396,21 @@ unsafe extern "C" fn shm_map(
 unsafe extern "C" fn shm_lock(file: *mut File, offset: c_int, count: c_int, flags: c_int) -> c_int {
     // SAFETY: an open file.
     let inner = unsafe { inner(file) };
-    let flushed = call(inner, || match flags & ffi::SHM_UNLOCK {
-        0 => inner.group.flush(),
-        _ => inner.group.flush_or_abandon(),
+    let unlocks = flags & ffi::SHM_UNLOCK != 0;
+    let flushed = call(inner, || match unlocks {
+        true => inner.group.flush_or_abandon(),
+        false => inner.group.flush(),
     });
+    if flushed != ffi::OK && !unlocks {
+        return flushed;
+    }
     let base = &inner.member.base;
     let Some(shm_lock) = base.methods().and_then(|methods| methods.shm_lock) else {
         return ffi::IOERR;
     };
     // SAFETY: the file underneath is open.
     let code = unsafe { shm_lock(base.as_ptr(), offset, count, flags) };
-    if code == ffi::OK && flags & ffi::SHM_UNLOCK == 0 {
+    if code == ffi::OK && !unlocks {
         inner.group.forget();
     }
     if flushed == ffi::OK { code } else { flushed }

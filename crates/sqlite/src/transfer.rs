@@ -49,16 +49,22 @@ impl Transfer {
     /// [`TransferError::Exists`] when something has appeared there meanwhile; [`TransferError::Io`].
     pub fn publish(self) -> Result<(), TransferError> {
         let target = self.target;
-        self.file.publish().map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => TransferError::Exists {
-                path: target.clone(),
-            },
-            _ => TransferError::io("naming", &target)(error),
-        })?;
-        if let Some(log) = self.log {
+        let published = self.file.publish();
+        let taken =
+            matches!(&published, Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists);
+        // The copy may have its name although the directory could not be synced; its log then stays with it.
+        if let Some(log) = self.log
+            && !taken
+            && target.exists()
+        {
             log.keep();
         }
-        Ok(())
+        published.map_err(|error| match taken {
+            true => TransferError::Exists {
+                path: target.clone(),
+            },
+            false => TransferError::io("naming", &target)(error),
+        })
     }
 }
 

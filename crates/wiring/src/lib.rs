@@ -123,6 +123,35 @@ impl Settings {
         Ok(())
     }
 
+    /// As [`Settings::set`], for what comes with a database's name: it may add to the settings, and not change them.
+    ///
+    /// # Errors
+    /// [`SettingError`] also when the setting has another value.
+    pub fn add(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
+        let mut changed = self.clone();
+        changed.set(name, value)?;
+        let keeps = match name {
+            "customer" => self.customer.is_none() || self.customer == changed.customer,
+            "infrastructure" => {
+                self.infrastructure.is_none() || self.infrastructure == changed.infrastructure
+            }
+            "suite" => self.suite.is_none() || self.suite == changed.suite,
+            _ => {
+                let free = self.audit == AuditPlace::Beside && !self.audit_required;
+                free || self.audit == changed.audit
+            }
+        };
+        if !keeps {
+            return Err(SettingError {
+                name: name.to_owned(),
+                what: "is set otherwise in the environment, which a database's name cannot change"
+                    .to_owned(),
+            });
+        }
+        *self = changed;
+        Ok(())
+    }
+
     /// The suite of new databases.
     ///
     /// # Errors
