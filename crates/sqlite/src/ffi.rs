@@ -199,7 +199,6 @@ pub(crate) const OPEN_SUPER_JOURNAL: c_int = 0x4000;
 pub(crate) const OPEN_WAL: c_int = 0x8_0000;
 
 pub(crate) const LOCK_NONE: c_int = 0;
-pub(crate) const LOCK_RESERVED: c_int = 2;
 pub(crate) const SHM_UNLOCK: c_int = 1;
 
 pub(crate) const IOCAP_UNDELETABLE_WHEN_OPEN: c_int = 0x800;

@@ -137,6 +137,14 @@ impl Group {
         Ok(())
     }
 
+    /// Whether nothing waits.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.members().iter().all(|member| {
+            let state = member.state();
+            state.file.as_ref().is_none_or(SealedFile::is_flushed)
+        })
+    }
+
     /// Flushes before a lock is given up, after which nothing may be written. What cannot be flushed belongs to no
     /// committed transaction: SQLite was told of that failure when it asked for the commit.
     pub(crate) fn flush_or_abandon(&self) -> Result<(), Error> {

@@ -324,8 +324,8 @@ unsafe extern "C" fn lock(file: *mut File, level: c_int) -> c_int {
     let code = unsafe { (methods.lock)(inner.member.base.as_ptr(), level) };
     if code == ffi::OK {
         set_level(&inner.group, level);
-        // From the reserved lock on, nobody else writes; and what waits by then must not be taken for somebody else's.
-        if level <= ffi::LOCK_RESERVED {
+        // What waits must not be taken for somebody else's; and where something waits, nobody else has written.
+        if inner.group.is_flushed() {
             inner.group.forget();
         }
     }

@@ -187,6 +187,32 @@ fn two_connections_see_each_others_commits() {
     }
 }
 
+/// Goal: a connection that has only read takes over what others wrote before it empties the log at the end.
+#[test]
+fn the_last_connection_empties_the_log_though_it_has_only_read() {
+    let world = world(Suite::Two);
+    let writer = world.open("a.db");
+    let reader = world.open("a.db");
+    writer
+        .query_row("PRAGMA journal_mode=WAL", [], |_| Ok(()))
+        .unwrap();
+    writer
+        .execute_batch("CREATE TABLE t(n); INSERT INTO t VALUES(1); INSERT INTO t VALUES(2)")
+        .unwrap();
+    let count = "SELECT count(*) FROM t";
+    let seen: i64 = reader.query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(seen, 2);
+    writer.execute_batch("INSERT INTO t VALUES(3)").unwrap();
+    drop(writer);
+    drop(reader);
+    assert!(!world.path("a.db-wal").exists());
+    let seen: i64 = world
+        .open("a.db")
+        .query_row(count, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(seen, 3);
+}
+
 #[test]
 fn attach_vacuum_into_and_backup_work_across_sealed_and_plain() {
     let world = world(Suite::Three);
