@@ -17,10 +17,16 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cofferdam_audit::{Actor, ActorKind, Source, UnixTime};
+use cofferdam_keys::{KeyUri, Pins, Suite};
+use cofferdam_sealed_file::{AuditPlace, NewStore, Opener, Recorded};
+use cofferdam_sqlite::Sealed;
 use cofferdam_tests::random::{Random, number, seed};
+use cofferdam_vaults::Vaults;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 fn main() -> ExitCode {
@@ -41,12 +47,49 @@ fn main() -> ExitCode {
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Opens the database as every process of this test does.
-fn open(path: &Path) -> rusqlite::Result<Connection> {
+/// Opens the database as every process of this test does: sealed under two keys that lie beside it, with its audit log.
+fn open(path: &Path) -> Outcome<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let directory = path.parent().ok_or("a database is in a directory")?;
+    let connection = sealed(directory)?.open_with(path, flags)?;
     connection.busy_timeout(Duration::from_secs(30))?;
     Ok(connection)
+}
+
+fn sealed(directory: &Path) -> Outcome<Sealed> {
+    let vaults = Vaults::without_passphrases();
+    let key = |name: &str| -> Outcome<KeyUri> {
+        let path = directory.join(name);
+        let key = KeyUri::from_file_path(&path)?;
+        if !path.exists() {
+            vaults.file(&key)?.create(None, clock())?;
+        }
+        Ok(key)
+    };
+    let new_store = NewStore {
+        suite: Suite::Two,
+        customer: key("customer.key")?,
+        infrastructure: Some(key("infrastructure.key")?),
+        room_for_second_layer: true,
+    };
+    Ok(Sealed::new(Arc::new(Opener {
+        vaults: Arc::new(vaults),
+        pins: Pins::none(),
+        new_store: Some(new_store),
+        audit: AuditPlace::Beside,
+        audit_required: true,
+        actor: Actor::new(ActorKind::System, "sqlite-processes"),
+        source: Source::default(),
+        clock,
+        recorded: Recorded::default(),
+    }))?)
+}
+
+fn clock() -> UnixTime {
+    UnixTime {
+        seconds: 1_700_000_000,
+        nanos: 0,
+    }
 }
 
 fn parent() -> Outcome<()> {
