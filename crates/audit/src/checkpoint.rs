@@ -7,7 +7,7 @@ use crate::note::{Signer, VerifierKey};
 use crate::verify_error::VerifyError;
 
 /// A head of a log whose signature has been verified: how many events, and the root of their tree.
-/// An auditor keeps the newest one and hands it to [`crate::verify`] the next time.
+/// An auditor keeps the newest one and hands it to [`crate::verify()`] the next time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     origin: String,

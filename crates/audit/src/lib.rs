@@ -2,7 +2,7 @@
 //!
 //! Whoever does something to a key says so in an [`Event`] and hands it to a [`Sink`]. [`AuditLog`] is
 //! the sink that writes a tiled Merkle log (C2SP tlog-tiles, `docs/format.md` section 9): every event
-//! is a leaf, every append ends in a signed [`Checkpoint`]. [`verify`] reads it back offline and
+//! is a leaf, every append ends in a signed [`Checkpoint`]. [`verify()`] reads it back offline and
 //! notices every edit, deletion, insertion and reordering; with a checkpoint from an earlier time also
 //! truncation and rewriting.
 //!
