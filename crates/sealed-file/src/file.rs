@@ -133,11 +133,13 @@ impl<D: Disk> SealedFile<D> {
         self.record.page_size
     }
 
-    /// Chooses the page size of a database that has none yet; without this the length of its first write does.
+    /// Chooses the page size of a file that has no bytes yet; without this the length of its first write does.
     pub fn choose_page_size(&mut self, size: PageSize) {
-        if self.record.page_size.is_none() {
+        if self.length() == 0 && self.record.page_size != Some(size) {
             self.record.page_size = Some(size);
             self.record_changed = true;
+            self.pages = None;
+            self.cache = None;
         }
     }
 

@@ -76,8 +76,16 @@ impl Inner {
         self.group.forget_if_hidden();
         self.group.flush_others(&self.member)?;
         let mut state = self.member.state();
-        if self.member.kind == FileKind::Main {
+        let flush = self.flush_after(&mut state, bytes, offset);
+        let file = state.writable(&self.member, &self.group)?;
+        if self.member.kind == FileKind::Main && offset == 0 {
             self.group.note_header(bytes, offset);
+            if file.is_empty()?
+                && let Some(size) = self.stated_page_size()
+            {
+                file.choose_page_size(size);
+            }
+            note_page_size(&self.group, file);
             if self.group.pages_too_small() {
                 self.group.sqlite_page_size.store(0, Ordering::Relaxed);
                 return Err(Error::Misuse {
@@ -85,11 +93,6 @@ impl Inner {
                            VACUUM INTO a new database instead",
                 });
             }
-        }
-        let flush = self.flush_after(&mut state, bytes, offset);
-        let file = state.writable(&self.member, &self.group)?;
-        if let Some(size) = self.page_size_to_choose(offset) {
-            file.choose_page_size(size);
         }
         file.write_at(bytes, offset)?;
         if self.member.kind == FileKind::Main && offset == 0 {
@@ -106,12 +109,8 @@ impl Inner {
         }
     }
 
-    /// The page size of a database whose first page is being written: what the page itself says.
-    fn page_size_to_choose(&self, offset: u64) -> Option<PageSize> {
-        let chosen = self.group.sealed_page_size.load(Ordering::Relaxed) > 0;
-        if chosen || offset > 0 || self.member.kind != FileKind::Main {
-            return None;
-        }
+    /// The page size for a database whose first page is being written: what the page itself says.
+    fn stated_page_size(&self) -> Option<PageSize> {
         let stated = self.group.sqlite_page_size.load(Ordering::Relaxed);
         PageSize::try_from(stated.min(PAGE_SIZE_CHOSEN_MAX)).ok()
     }
