@@ -11,7 +11,7 @@ use std::sync::Arc;
 let sealed = cofferdam_sqlite::Sealed::new(opener())?;
 let connection = sealed.open(\"app.db\")?;
 connection.execute_batch(\"CREATE TABLE notes(text)\")?;
-# Ok::<(), cofferdam_sqlite::OpenError>(())
+# Ok::<(), Box<dyn std::error::Error>>(())
 ```
 "
 )]

@@ -133,7 +133,13 @@ pub(crate) fn rollback(fixture: &Fixture) {
     let second = rotate();
     let third = rotate();
     fixture.refuses_pages(third.clone(), &[], "a rotated keyring");
-    // The newest one stands in slot 0 again, the second in slot 1.
+    // After a rotation both slots hold the new keyring, so that either may be lost.
+    for at in [0, 100, SLOT, SLOT + 100] {
+        fixture.refuses_pages(flipped(&third, at, 1), &[], "one of two copies");
+    }
+    // A rotation that was cut short: the newest one stands in slot 0, the second in slot 1.
+    let mut third = third;
+    third[SLOT..2 * SLOT].copy_from_slice(&second[SLOT..2 * SLOT]);
     let mut random = fixture.random(5);
     let end = keyring_len(&third);
     let mut jobs: Vec<Vec<u8>> = (0..end)
