@@ -30,6 +30,10 @@ use cofferdam_vaults::Vaults;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 fn main() -> ExitCode {
+    // Test runners ask every binary for its tests; this one is run as a whole, by its suite.
+    if std::env::args().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
     let arguments: Vec<String> = env::args().collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [_, "writer", directory, id] => write(&Place::new(directory), id),
