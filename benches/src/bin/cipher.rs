@@ -23,7 +23,9 @@ fn main() {
         text.parse().expect("the argument is a number of rounds")
     });
     println!("seal / open, medians of {rounds} interleaved rounds over {SET_LEN} bytes");
-    println!("suite  page   raw GB/s       ours GB/s      ours : raw     single pages   memcpy GB/s");
+    println!(
+        "suite  page   raw GB/s       ours GB/s      ours : raw     single pages   memcpy GB/s"
+    );
     let mut targets = Vec::new();
     for suite in Suite::ALL {
         for log2 in [12, 13, 14, 16] {
@@ -144,7 +146,9 @@ impl Bench {
             for index in 0..self.count {
                 let page = &self.plaintext[index * size..][..size];
                 let frame = &mut self.frames[index * stride..][..stride];
-                self.cipher.seal(PageNumber::ZERO, page, frame).expect("sealed");
+                self.cipher
+                    .seal(PageNumber::ZERO, page, frame)
+                    .expect("sealed");
             }
         });
         times
@@ -181,7 +185,9 @@ impl Raw {
                 .encrypt_inout_detached(&[nonce; 12].into(), &AAD, InOutBuf::from(page))
                 .expect("sealed")
                 .into(),
-            Suite::Three => Aegis256X2::<16>::new(&[5; 32], &[nonce; 32]).encrypt_in_place(page, &AAD),
+            Suite::Three => {
+                Aegis256X2::<16>::new(&[5; 32], &[nonce; 32]).encrypt_in_place(page, &AAD)
+            }
         };
         [inner.as_ref().try_into().expect("16 bytes"), outer]
     }
@@ -237,7 +243,10 @@ fn print_targets(results: &[(Suite, Outcome)]) {
             Suite::Three => ("GB/s", speed, 6.0),
         };
         let verdict = if value >= target { "met" } else { "MISSED" };
-        println!("suite {}: {value:.2} {name}, target {target:.2}: {verdict}", suite.number());
+        println!(
+            "suite {}: {value:.2} {name}, target {target:.2}: {verdict}",
+            suite.number()
+        );
     }
 }
 
