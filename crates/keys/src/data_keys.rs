@@ -162,6 +162,14 @@ impl DataKeys {
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.record_macs(record), macs).is_ok()
     }
 
+    /// Whether both come from the same roots.
+    #[must_use]
+    pub fn have_the_roots_of(&self, other: &DataKeys) -> bool {
+        let macs = |keys: &DataKeys| keys.record_macs(&[0; 448]);
+        self.store == other.store
+            && aws_lc_rs::constant_time::verify_slices_are_equal(&macs(self), &macs(other)).is_ok()
+    }
+
     /// The Ed25519 seed of the store's audit log.
     pub fn audit_seed(&self) -> Secret<32> {
         self.audit_seed.duplicate()

@@ -28,6 +28,7 @@ mod encoding;
 mod error;
 mod ids;
 mod keyring;
+mod lease;
 mod random;
 mod secret;
 mod slots;
@@ -50,6 +51,10 @@ pub use encoding::{
 pub use error::KeysError;
 pub use ids::{DekId, FileId, NotAnId, StoreId};
 pub use keyring::{Keyring, NewKeyring, Pins, UncheckedKeyring};
+pub use lease::{
+    Change, Fenced, Holder, Lease, LeasePolicy, LeaseTerms, Leases, Monotonic, NotAPolicy,
+    Standing, Wiped,
+};
 pub use secret::Secret;
 pub use slots::{KeyringSlots, OtherSlot, Slot, Unlocked};
 pub use suite::{Algorithm, Layer, Suite, UnknownSuite};

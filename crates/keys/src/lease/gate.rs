@@ -1,0 +1,356 @@
+//! The gate of one store, and who holds its keys.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::time::Duration;
+
+use cofferdam_audit::UnixTime;
+
+use super::LeaseTerms;
+use super::keeper::Shared;
+use super::machine::{Change, Machine, Standing};
+use crate::random::fraction;
+use crate::{DataKeys, Reason, Refusal, StoreId};
+
+/// Whoever holds a store's keys: an engine's connection, a volume.
+pub trait Holder: Send + Sync {
+    /// Asks the vaults whether the store's keys may still be used: unwraps what the newest keyring says, and throws it away.
+    ///
+    /// It may block for as long as vaults take to answer. `None` when this holder cannot ask, because its file is closed.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`]: the vault's answer. A disk that does not read is [`Reason::Unreachable`].
+    fn probe(&self) -> Option<Result<(), Refusal>>;
+
+    /// Flushes what is sealed already, then gives up every key and every copy of plaintext that it can reach. The gate is closed.
+    ///
+    /// Answers whether all of it is gone; otherwise it is called again.
+    fn fence(&self) -> bool;
+
+    /// Puts a change on record, with what became of the keys at the fence that ends. Called before [`Holder::fence`] and after the
+    /// gate has opened, of one holder only.
+    fn record(&self, change: &Change, wiped: Option<Wiped>);
+}
+
+/// What became of the keys at a fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wiped {
+    /// Whether no copy of the data keys was left in memory.
+    pub complete: bool,
+    /// From the closing of the gate until then.
+    pub after: Duration,
+}
+
+/// A store is closed because of one of its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fenced {
+    /// The vault's answer, with the key.
+    pub refusal: Refusal,
+    /// Since when.
+    pub since: UnixTime,
+}
+
+/// Permission to hold the keys of one store.
+pub struct Lease {
+    store: StoreId,
+    terms: LeaseTerms,
+    shared: Weak<Shared>,
+    /// Read at every access; what it stands for is in `state`.
+    closed: AtomicBool,
+    state: Mutex<State>,
+    /// Held by whoever asks the vaults.
+    probing: Mutex<()>,
+}
+
+struct State {
+    machine: Machine,
+    fenced: Option<Arc<Fenced>>,
+    holders: Vec<Weak<dyn Holder>>,
+    /// What was given out under this lease.
+    keys: Vec<Weak<DataKeys>>,
+    wiped: Option<Wiped>,
+    last_probe: Duration,
+}
+
+impl Lease {
+    pub(super) fn new(store: StoreId, terms: LeaseTerms, shared: Weak<Shared>) -> Lease {
+        let now = (terms.monotonic)();
+        let machine = Machine::new(terms.policy.clone(), now, fraction());
+        Lease {
+            store,
+            terms,
+            shared,
+            closed: AtomicBool::new(false),
+            state: Mutex::new(State {
+                machine,
+                fenced: None,
+                holders: Vec::new(),
+                keys: Vec::new(),
+                wiped: None,
+                last_probe: now,
+            }),
+            probing: Mutex::new(()),
+        }
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store_id(&self) -> StoreId {
+        self.store
+    }
+
+    /// How the lease stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.state().machine.standing().clone()
+    }
+
+    /// What became of the keys at the last fence.
+    #[must_use]
+    pub fn wiped(&self) -> Option<Wiped> {
+        self.state().wiped
+    }
+
+    /// Adds somebody to ask through, and to fence.
+    pub fn join(&self, holder: Weak<dyn Holder>) {
+        let mut state = self.state();
+        state.holders.retain(|other| other.strong_count() > 0);
+        state.holders.push(holder);
+        drop(state);
+        self.wake_keeper();
+    }
+
+    /// Keys that must be gone when the lease ends.
+    pub fn watch(&self, keys: &Arc<DataKeys>) {
+        let mut state = self.state();
+        state.keys.retain(|other| other.strong_count() > 0);
+        if !state
+            .keys
+            .iter()
+            .any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(keys)))
+        {
+            state.keys.push(Arc::downgrade(keys));
+        }
+    }
+
+    /// Whether the store may be served. Costs next to nothing: for every access.
+    ///
+    /// # Errors
+    ///
+    /// [`Fenced`] says why not.
+    pub fn admit(&self) -> Result<(), Arc<Fenced>> {
+        match self.closed.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => self.fenced(),
+        }
+    }
+
+    /// The same, judged by the time as well, and with a knock: when the store is fenced and its vaults were not asked in the last
+    /// moments, they are asked now. For the beginning of a transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`Fenced`] says why not.
+    pub fn admit_now(&self) -> Result<(), Arc<Fenced>> {
+        if self.is_to_be_asked((self.terms.monotonic)())
+            // Whoever is asking already will let everybody in.
+            && let Ok(guard) = self.probing.try_lock()
+        {
+            self.probe(guard);
+        }
+        self.admit()
+    }
+
+    fn is_to_be_asked(&self, now: Duration) -> bool {
+        let state = self.state();
+        match state.machine.standing() {
+            Standing::Inaccessible { refusal, .. } => {
+                now >= state.last_probe + knock_after(refusal.reason)
+            }
+            _ => state.machine.is_overdue(now),
+        }
+    }
+
+    /// Asks the vaults now, and waits for the answer.
+    pub fn revalidate(&self) -> Standing {
+        let guard = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.probe(guard);
+        self.standing()
+    }
+
+    /// A vault has just unwrapped the store's root for somebody else.
+    pub(super) fn was_unwrapped(&self) {
+        let mut state = self.state();
+        if *state.machine.standing() != Standing::Ready {
+            state.machine.ask_now((self.terms.monotonic)());
+            drop(state);
+            self.wake_keeper();
+        }
+    }
+
+    /// How long until something is to be done; `None` while somebody does it, or when nobody is left to do it for.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        let busy = matches!(self.probing.try_lock(), Err(TryLockError::WouldBlock));
+        if busy || self.holders().is_empty() {
+            return None;
+        }
+        let next = self.state().machine.next_event();
+        Some(next.saturating_sub((self.terms.monotonic)()))
+    }
+
+    /// Asks when it is time to, and lets time do its work.
+    pub(super) fn keep(&self) {
+        if let Ok(guard) = self.probing.try_lock() {
+            let now = (self.terms.monotonic)();
+            if self.state().machine.next_probe() <= now {
+                self.probe(guard);
+            }
+        }
+        let change = self.state().machine.passed((self.terms.monotonic)());
+        self.settle(change);
+        // It may have looked while the lock was held.
+        self.wake_keeper();
+    }
+
+    fn probe(&self, probing: MutexGuard<'_, ()>) {
+        self.state().last_probe = (self.terms.monotonic)();
+        let answer = self.holders().iter().find_map(|holder| holder.probe());
+        let now = (self.terms.monotonic)();
+        let change = match answer {
+            Some(answer) => self.state().machine.answered(now, answer, fraction()),
+            None => {
+                self.state().machine.postpone(now);
+                None
+            }
+        };
+        self.settle(change);
+        // The keeper looks only at leases that nobody is asking about.
+        drop(probing);
+        self.wake_keeper();
+    }
+
+    /// Makes the gate what the machine says.
+    fn settle(&self, change: Option<Change>) {
+        let Some(change) = change else { return };
+        match (change.from.serves(), &change.to) {
+            (true, Standing::Inaccessible { refusal, .. }) => self.close(refusal.clone(), &change),
+            (false, Standing::Inaccessible { refusal, .. }) => {
+                let mut state = self.state();
+                let since = match &state.fenced {
+                    Some(fenced) => fenced.since,
+                    None => (self.terms.clock)(),
+                };
+                state.fenced = Some(Arc::new(Fenced {
+                    refusal: refusal.clone(),
+                    since,
+                }));
+            }
+            (false, _) => self.open(&change),
+            (true, _) => self.record(&change, None),
+        }
+    }
+
+    fn close(&self, refusal: Refusal, change: &Change) {
+        let began = (self.terms.monotonic)();
+        {
+            let mut state = self.state();
+            let since = (self.terms.clock)();
+            state.fenced = Some(Arc::new(Fenced { refusal, since }));
+            state.wiped = None;
+            self.closed.store(true, Ordering::Release);
+        }
+        // The record is signed with a key that goes with the others.
+        self.record(change, None);
+        let wiped = self.wipe(began);
+        self.state().wiped = Some(wiped);
+    }
+
+    /// Fences every holder. Calls that were under way when the gate closed end within moments, and their keys with them.
+    fn wipe(&self, began: Duration) -> Wiped {
+        loop {
+            let mut all = true;
+            for holder in self.holders() {
+                all &= holder.fence();
+            }
+            let complete = all
+                && self
+                    .state()
+                    .keys
+                    .iter()
+                    .all(|keys| keys.strong_count() == 0);
+            let after = (self.terms.monotonic)().saturating_sub(began);
+            if complete || after >= WIPE_WAIT_MAX {
+                return Wiped { complete, after };
+            }
+            std::thread::sleep(WIPE_POLL);
+        }
+    }
+
+    fn open(&self, change: &Change) {
+        let wiped = {
+            let mut state = self.state();
+            state.fenced = None;
+            self.closed.store(false, Ordering::Release);
+            state.wiped
+        };
+        self.record(change, wiped);
+    }
+
+    fn record(&self, change: &Change, wiped: Option<Wiped>) {
+        if let Some(holder) = self.holders().first() {
+            holder.record(change, wiped);
+        }
+    }
+
+    fn fenced(&self) -> Result<(), Arc<Fenced>> {
+        match &self.state().fenced {
+            Some(fenced) => Err(fenced.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn holders(&self) -> Vec<Arc<dyn Holder>> {
+        self.state()
+            .holders
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    fn wake_keeper(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.wake();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for Fenced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "closed since {} because of its key, and open again by itself when the key may be used: {}",
+            self.since, self.refusal
+        )
+    }
+}
+
+impl std::error::Error for Fenced {}
+
+/// How long after a probe somebody who knocks has the vaults asked again: soon when they answer, later when asking means
+/// waiting.
+fn knock_after(reason: Reason) -> Duration {
+    match reason {
+        Reason::Unreachable | Reason::Throttled => Duration::from_secs(2),
+        _ => Duration::from_millis(100),
+    }
+}
+
+/// How long the fence waits for calls that were under way.
+const WIPE_WAIT_MAX: Duration = Duration::from_secs(1);
+const WIPE_POLL: Duration = Duration::from_millis(1);
