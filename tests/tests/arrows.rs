@@ -390,6 +390,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             // SQLite's C interface: what SQLite calls, and what is called in SQLite and the VFS below.
             "crates/sqlite/src/base.rs",
             "crates/sqlite/src/control.rs",
+            "crates/sqlite/src/fence.rs",
             "crates/sqlite/src/ffi.rs",
             "crates/sqlite/src/function.rs",
             "crates/sqlite/src/layer.rs",

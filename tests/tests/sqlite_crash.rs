@@ -16,6 +16,7 @@ use cofferdam_keys::{KeyUri, Pins, Suite};
 use cofferdam_sealed_file::{AuditPlace, NewStore, Opener, Recorded};
 use cofferdam_sqlite::Sealed;
 use cofferdam_tests::crash_vfs::{Disk, Fault, FaultKind, Progress, World};
+use cofferdam_tests::leases::quiet_leases;
 use cofferdam_tests::oracle::{
     Case, Committed, Journal, Synchronous, read_back, write_and_read_back,
 };
@@ -115,6 +116,7 @@ fn opener(directory: &Path) -> Opener {
         actor: Actor::new(ActorKind::System, "sqlite-crash"),
         source: Source::default(),
         clock,
+        leases: quiet_leases(clock),
         recorded: Recorded::default(),
     }
 }

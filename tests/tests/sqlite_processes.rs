@@ -25,6 +25,7 @@ use cofferdam_audit::{Actor, ActorKind, Source, UnixTime};
 use cofferdam_keys::{KeyUri, Pins, Suite};
 use cofferdam_sealed_file::{AuditPlace, NewStore, Opener, Recorded};
 use cofferdam_sqlite::Sealed;
+use cofferdam_tests::leases::quiet_leases;
 use cofferdam_tests::random::{Random, number, seed};
 use cofferdam_vaults::Vaults;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
@@ -85,6 +86,7 @@ fn sealed(directory: &Path) -> Outcome<Sealed> {
         actor: Actor::new(ActorKind::System, "sqlite-processes"),
         source: Source::default(),
         clock,
+        leases: quiet_leases(clock),
         recorded: Recorded::default(),
     }))?)
 }

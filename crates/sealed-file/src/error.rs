@@ -20,6 +20,8 @@ pub enum Error {
     },
     /// Another custodian is changing the store's keys.
     Busy,
+    /// The store is closed because of one of its keys.
+    Fenced(std::sync::Arc<cofferdam_keys::Fenced>),
     /// The disk failed.
     Io {
         /// What was being done, as a verb phrase.
@@ -95,6 +97,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Audit(error) => write!(f, "the audit log cannot be written, so nothing was done: {error}"),
+            Error::Fenced(fenced) => fenced.fmt(f),
             Error::Io { doing, source } => write!(f, "{doing}: {source}"),
             Error::Keys(error) => error.fmt(f),
             Error::Latched => f.write_str(
@@ -142,12 +145,19 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Audit(error) => Some(error),
+            Error::Fenced(fenced) => Some(&**fenced),
             Error::Io { source, .. } => Some(source),
             Error::Keys(error) => Some(error),
             Error::Seal(error) => Some(error),
             Error::Setup(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<std::sync::Arc<cofferdam_keys::Fenced>> for Error {
+    fn from(fenced: std::sync::Arc<cofferdam_keys::Fenced>) -> Error {
+        Error::Fenced(fenced)
     }
 }
 

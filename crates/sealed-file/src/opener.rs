@@ -10,7 +10,8 @@ use cofferdam_audit::{
 };
 use cofferdam_cipher::{PageSize, SlotCount};
 use cofferdam_keys::{
-    DataKeys, KeyUri, Keyring, Layer, NewKeyring, Pins, StoreId, Suite, Unlocked, VaultSet,
+    DataKeys, KeyUri, KeyVersion, Keyring, Layer, Lease, Leases, NewKeyring, Pins, StoreId, Suite,
+    Unlocked, VaultSet,
 };
 
 use crate::disk::{Disk, FileDisk};
@@ -63,6 +64,8 @@ pub struct Opener {
     pub source: Source,
     /// The time.
     pub clock: Clock,
+    /// The leases of the stores that are open.
+    pub leases: Leases,
     /// Stores whose unlocking this process has recorded.
     pub recorded: Recorded,
 }
@@ -87,6 +90,21 @@ pub struct Store {
     pub keys: Arc<DataKeys>,
     /// The sequence of its keyring.
     pub keyring_sequence: u64,
+    /// What its roots are wrapped with, layer by layer.
+    pub wraps: Arc<[WrappedBy]>,
+    /// Permission to hold the keys. An engine asks it before it serves, and joins it to be told when it ends.
+    pub lease: Arc<Lease>,
+}
+
+/// The key that wraps the root of one layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrappedBy {
+    /// The layer.
+    pub layer: Layer,
+    /// The key.
+    pub uri: KeyUri,
+    /// Its version.
+    pub version: KeyVersion,
 }
 
 impl Opener {
@@ -107,10 +125,25 @@ impl Opener {
             // user still reads its database. Custodians' actions do wait.
             let _ = self.record_unlock(path, &unlocked);
         }
-        Ok(Some(Store {
-            keys: Arc::new(unlocked.data_keys),
-            keyring_sequence: unlocked.keyring.sequence().number(),
-        }))
+        Ok(Some(self.lend(&unlocked.keyring, unlocked.data_keys)))
+    }
+
+    /// Gives out a store's keys, under its lease.
+    fn lend(&self, keyring: &Keyring, keys: DataKeys) -> Store {
+        let keys = Arc::new(keys);
+        let lease = self.leases.take(keyring.store_id());
+        lease.watch(&keys);
+        let wraps = keyring.wraps().iter().map(|wrap| WrappedBy {
+            layer: wrap.layer,
+            uri: wrap.key.clone(),
+            version: wrap.wrapped.version.clone(),
+        });
+        Store {
+            keys,
+            keyring_sequence: keyring.sequence().number(),
+            wraps: wraps.collect(),
+            lease,
+        }
     }
 
     /// Makes a store on an empty disk: a keyring, an audit log, and a main file of no bytes.
@@ -166,10 +199,7 @@ impl Opener {
             SlotCount::One
         };
         Head::create(disk, &keyring, &data_keys, page_size, slots)?;
-        Ok(Store {
-            keys: Arc::new(data_keys),
-            keyring_sequence: keyring.sequence().number(),
-        })
+        Ok(self.lend(&keyring, data_keys))
     }
 
     /// Opens the main file of a store on a file of the system, for tools: nobody may have it open in this
@@ -318,7 +348,7 @@ impl Opener {
         )?)
     }
 
-    /// A success that concerns a store.
+    /// A success that concerns a store under a custodian's hand.
     pub(crate) fn event(
         &self,
         action: Action,
@@ -326,17 +356,31 @@ impl Opener {
         keyring: &Keyring,
         key: Option<EventKey>,
     ) -> Event {
-        let object = Object::store(keyring.store_id().to_string())
-            .with_keyring_sequence(keyring.sequence().number())
-            .with_path(path.display().to_string());
-        let event = Event::new(action, Outcome::Success)
-            .with_actor(self.actor.clone())
-            .with_source(self.source.clone())
-            .with_object(object);
+        let event = self.success(
+            action,
+            path,
+            keyring.store_id(),
+            keyring.sequence().number(),
+        );
         match key {
             Some(key) => event.with_key(key),
             None => event,
         }
+    }
+
+    /// A success that concerns an open store.
+    pub(crate) fn store_event(&self, action: Action, path: &Path, store: &Store) -> Event {
+        self.success(action, path, store.keys.store_id(), store.keyring_sequence)
+    }
+
+    fn success(&self, action: Action, path: &Path, store: StoreId, sequence: u64) -> Event {
+        let object = Object::store(store.to_string())
+            .with_keyring_sequence(sequence)
+            .with_path(path.display().to_string());
+        Event::new(action, Outcome::Success)
+            .with_actor(self.actor.clone())
+            .with_source(self.source.clone())
+            .with_object(object)
     }
 }
 

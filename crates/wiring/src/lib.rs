@@ -9,6 +9,9 @@
 //! | `COFFERDAM_SUITE` | 1, 2 or 3, for new databases; default 1, or 2 with an infrastructure key |
 //! | `COFFERDAM_AUDIT` | a directory below which audit logs are, or `none`; default: beside each database |
 //! | `COFFERDAM_AUDIT_REQUIRED` | `1`: a database without its audit log is refused |
+//! | `COFFERDAM_PROBE_INTERVAL` | seconds between two questions to the vaults; default 60 |
+//! | `COFFERDAM_OUTAGE_GRACE` | seconds for which an open database is served while a vault cannot be reached; default 600 |
+//! | `COFFERDAM_REVOKE_DEADLINE` | seconds after which a vault's *no* counts although it could not be confirmed; default 60 |
 //! | `COFFERDAM_PASSPHRASE`, `COFFERDAM_PASSPHRASE_FILE` | the passphrase of key files that have one |
 
 use std::env;
@@ -16,10 +19,10 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cofferdam_audit::{Actor, ActorKind, Source, UnixTime};
-use cofferdam_keys::{KeyUri, Layer, Pins, Suite};
+use cofferdam_keys::{KeyUri, Layer, LeasePolicy, LeaseTerms, Leases, Pins, Suite};
 use cofferdam_sealed_file::{AuditPlace, NewStore, Opener, Recorded};
 use cofferdam_vaults::{PassphraseSource, Vaults};
 use zeroize::Zeroizing;
@@ -41,6 +44,8 @@ pub struct Settings {
     pub room_for_second_layer: bool,
     /// Where passphrases come from.
     pub passphrases: PassphraseSource,
+    /// How long keys stay in memory on what answer.
+    pub lease: LeasePolicy,
 }
 
 /// A setting that cannot be understood.
@@ -74,6 +79,7 @@ impl Settings {
             audit_required: env::var_os("COFFERDAM_AUDIT_REQUIRED").is_some_and(|v| v == "1"),
             room_for_second_layer: true,
             passphrases: Arc::new(|_| passphrase_from_environment()),
+            lease: lease_from_environment()?,
         };
         for name in ["customer", "infrastructure", "suite", "audit"] {
             let variable = format!("COFFERDAM_{}", name.to_ascii_uppercase());
@@ -215,6 +221,11 @@ impl Settings {
             actor: actor(),
             source: source(),
             clock: now,
+            leases: Leases::new(LeaseTerms {
+                policy: self.lease.clone(),
+                clock: now,
+                monotonic,
+            }),
             recorded: Recorded::default(),
         })
     }
@@ -245,6 +256,41 @@ pub fn now() -> UnixTime {
         seconds: since.as_secs(),
         nanos: since.subsec_nanos(),
     }
+}
+
+/// The time since the machine started, the time that it slept included.
+#[must_use]
+pub fn monotonic() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
+}
+
+fn lease_from_environment() -> Result<LeasePolicy, SettingError> {
+    let mut policy = LeasePolicy::default();
+    for (name, value) in [
+        ("COFFERDAM_PROBE_INTERVAL", &mut policy.probe_interval),
+        ("COFFERDAM_OUTAGE_GRACE", &mut policy.outage_grace),
+        ("COFFERDAM_REVOKE_DEADLINE", &mut policy.revoke_deadline),
+    ] {
+        if let Some(text) = env::var_os(name) {
+            let seconds = text.to_str().and_then(|text| text.parse::<f64>().ok());
+            *value = seconds
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .ok_or_else(|| SettingError {
+                    name: name.to_owned(),
+                    what: format!("{text:?} is no number of seconds"),
+                })?;
+        }
+    }
+    policy.check().map_err(|error| SettingError {
+        name: "COFFERDAM_PROBE_INTERVAL, COFFERDAM_OUTAGE_GRACE, COFFERDAM_REVOKE_DEADLINE"
+            .to_owned(),
+        what: error.to_string(),
+    })?;
+    Ok(policy)
 }
 
 /// Who is acting: the user of the process.

@@ -8,6 +8,7 @@ use cofferdam_audit::{Actor, ActorKind, Source};
 use cofferdam_keys::{DataKeys, KeyUri, Pins, Suite};
 use cofferdam_sealed_file::{AuditPlace, Error, FileKind, NewStore, Opener, Recorded, SealedFile};
 use cofferdam_tests::crash_disk::CrashDisk;
+use cofferdam_tests::leases::quiet_leases;
 use cofferdam_tests::power_cut::Loss;
 use cofferdam_tests::random::{Random, seed};
 use cofferdam_vaults::Vaults;
@@ -84,6 +85,7 @@ fn a_store_is_made_or_not() {
         actor: Actor::new(ActorKind::Service, "test"),
         source: Source::default(),
         clock,
+        leases: quiet_leases(clock),
         recorded: Recorded::default(),
     };
     let seed = seed();

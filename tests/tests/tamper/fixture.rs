@@ -12,6 +12,7 @@ use cofferdam_sealed_file::{
     AuditPlace, Error, FileDisk, FileKind, FileSetup, Geometry, NewStore, Opener, Recorded,
     SealedFile, Store,
 };
+use cofferdam_tests::leases::quiet_leases;
 use cofferdam_tests::memory_disk::MemoryDisk;
 use cofferdam_tests::random::Random;
 use cofferdam_vaults::Vaults;
@@ -163,6 +164,7 @@ impl Made {
             actor: Actor::new(ActorKind::User, "tamper"),
             source: Source::default(),
             clock,
+            leases: quiet_leases(clock),
             recorded: Recorded::default(),
         };
         let disk = FileDisk::create_new(&path).expect("a new file");
