@@ -5,8 +5,8 @@ use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cofferdam_sealed_file::Disk;
 
@@ -48,6 +48,7 @@ impl Base {
             _memory: memory,
             closed: AtomicBool::new(false),
             sync_flags: AtomicI32::new(SYNC_NORMAL),
+            io: Mutex::new(()),
         });
         if code != ffi::OK {
             return Err(Code(code));
@@ -108,10 +109,13 @@ pub(crate) struct BaseFile {
     _memory: Box<[u64]>,
     closed: AtomicBool,
     sync_flags: AtomicI32,
+    /// Held for every call that reads, writes or closes: layers may keep the position in the file between calls, and
+    /// whoever asks the vaults about an open store reads beside its connection.
+    io: Mutex<()>,
 }
 
-// SAFETY: SQLite itself moves files between threads; calls on one file do not overlap, because every
-// connection is used by one thread at a time and the handles above lock.
+// SAFETY: SQLite itself moves files between threads; calls that touch the file's contents do not overlap, because of `io`, and the
+// others belong to the one thread that uses the connection.
 unsafe impl Send for BaseFile {}
 // SAFETY: as above.
 unsafe impl Sync for BaseFile {}
@@ -131,6 +135,7 @@ impl BaseFile {
     }
 
     pub(crate) fn close(&self) -> c_int {
+        let _io = self.io();
         let Some(methods) = self.methods() else {
             return ffi::OK;
         };
@@ -145,9 +150,17 @@ impl BaseFile {
         self.sync_flags.store(flags, Ordering::Relaxed);
     }
 
-    fn open_methods(&self) -> io::Result<&IoMethods> {
-        self.methods()
-            .ok_or_else(|| io::Error::other(Code(ffi::IOERR)))
+    fn io(&self) -> MutexGuard<'_, ()> {
+        self.io.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The methods, for one call that nobody else's overlaps.
+    fn alone(&self) -> io::Result<(MutexGuard<'_, ()>, &IoMethods)> {
+        let guard = self.io();
+        let methods = self
+            .methods()
+            .ok_or_else(|| io::Error::other(Code(ffi::IOERR)))?;
+        Ok((guard, methods))
     }
 }
 
@@ -163,10 +176,12 @@ pub(crate) struct BaseDisk(pub(crate) Arc<BaseFile>);
 
 impl BaseDisk {
     fn read_part(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        let methods = self.0.open_methods()?;
         let (len, at) = range(bytes.len(), offset)?;
-        // SAFETY: the file is open and the buffer has `len` bytes.
-        let code = unsafe { (methods.read)(self.0.file, bytes.as_mut_ptr().cast(), len, at) };
+        let code = {
+            let (_io, methods) = self.0.alone()?;
+            // SAFETY: the file is open and the buffer has `len` bytes.
+            unsafe { (methods.read)(self.0.file, bytes.as_mut_ptr().cast(), len, at) }
+        };
         if code == ffi::IOERR_SHORT_READ {
             // The layer fills the rest with zeros and does not say how much there was.
             let available = self.len()?.saturating_sub(offset);
@@ -179,7 +194,7 @@ impl BaseDisk {
     }
 
     fn write_part(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let methods = self.0.open_methods()?;
+        let (_io, methods) = self.0.alone()?;
         let (len, at) = range(bytes.len(), offset)?;
         // SAFETY: the file is open and the buffer has `len` bytes.
         check(unsafe { (methods.write)(self.0.file, bytes.as_ptr().cast::<c_void>(), len, at) })
@@ -189,7 +204,7 @@ impl BaseDisk {
 impl Disk for BaseDisk {
     fn len(&self) -> io::Result<u64> {
         let mut len = 0;
-        let methods = self.0.open_methods()?;
+        let (_io, methods) = self.0.alone()?;
         // SAFETY: the file is open.
         check(unsafe { (methods.file_size)(self.0.file, &mut len) })?;
         u64::try_from(len).map_err(io::Error::other)
@@ -218,14 +233,14 @@ impl Disk for BaseDisk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let methods = self.0.open_methods()?;
+        let (_io, methods) = self.0.alone()?;
         let len = i64::try_from(len).map_err(io::Error::other)?;
         // SAFETY: the file is open.
         check(unsafe { (methods.truncate)(self.0.file, len) })
     }
 
     fn sync(&self) -> io::Result<()> {
-        let methods = self.0.open_methods()?;
+        let (_io, methods) = self.0.alone()?;
         let flags = self.0.sync_flags.load(Ordering::Relaxed);
         // SAFETY: the file is open.
         check(unsafe { (methods.sync)(self.0.file, flags) })

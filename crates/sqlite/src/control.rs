@@ -3,8 +3,11 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::Ordering;
 
+use cofferdam_sealed_file::FileKind;
+
 use crate::base::text;
 use crate::error::last_error;
+use crate::fence::{note_connection, standing_in_words};
 use crate::ffi::{self, File};
 use crate::methods::{Inner, call, inner};
 
@@ -15,6 +18,10 @@ pub(crate) unsafe extern "C" fn file_control(
 ) -> c_int {
     // SAFETY: an open file.
     let inner = unsafe { inner(file) };
+    if operation == ffi::FCNTL_PDB && inner.member.kind == FileKind::Main {
+        // SAFETY: SQLite's own argument for this operation.
+        unsafe { note_connection(&inner.group, argument) };
+    }
     match operation {
         ffi::FCNTL_CKPT_START => inner.member.state().checkpoint = true,
         ffi::FCNTL_CKPT_DONE => inner.member.state().checkpoint = false,
@@ -73,6 +80,7 @@ unsafe fn pragma(inner: &Inner, words: *mut *mut c_char) -> c_int {
     let reply = match (name.as_str(), value.as_deref()) {
         ("cofferdam_error", None) => last_error().unwrap_or_default(),
         ("cofferdam_status", None) => status(inner),
+        ("cofferdam_revalidate", None) => inner.group.revalidate(),
         ("journal_mode", Some(mode)) if mode.eq_ignore_ascii_case("wal") && too_small(inner) => {
             // SAFETY: as above.
             let _ = unsafe { answer_text(inner, words, SMALL_PAGES) };
@@ -104,12 +112,13 @@ fn smaller_than_sealed(inner: &Inner, size: &str) -> bool {
 fn status(inner: &Inner) -> String {
     match inner.group.store() {
         Ok(Some(store)) => format!(
-            "store {}, suite {}, data key {}, keyring sequence {}, sealed page size {}",
+            "store {}, suite {}, data key {}, keyring sequence {}, sealed page size {}, {}",
             store.keys.store_id(),
             store.keys.suite().number(),
             store.keys.active_dek(),
             store.keyring_sequence,
             inner.group.sealed_page_size.load(Ordering::Relaxed),
+            standing_in_words(&store.lease.standing()),
         ),
         Ok(None) => "not made yet".to_owned(),
         Err(error) => error.to_string(),

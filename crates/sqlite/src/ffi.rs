@@ -87,6 +87,11 @@ type CreateFunction = unsafe extern "C" fn(
 ) -> c_int;
 type ScalarFunction = unsafe extern "C" fn(*mut c_void, c_int, *mut *mut c_void);
 type ResultText = unsafe extern "C" fn(*mut c_void, *const c_char, c_int, isize);
+type Interrupt = unsafe extern "C" fn(*mut c_void);
+type DbMutex = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
+type MutexTry = unsafe extern "C" fn(*mut c_void) -> c_int;
+type MutexLeave = unsafe extern "C" fn(*mut c_void);
+type DbReleaseMemory = unsafe extern "C" fn(*mut c_void) -> c_int;
 type LibversionNumber = unsafe extern "C" fn() -> c_int;
 
 /// The functions of SQLite that the layer calls: from the SQLite that is linked in, or from the one that
@@ -102,6 +107,11 @@ pub struct Api {
     pub(crate) log: Log,
     pub(crate) create_function: CreateFunction,
     pub(crate) result_text: ResultText,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) db_mutex: DbMutex,
+    pub(crate) mutex_try: MutexTry,
+    pub(crate) mutex_leave: MutexLeave,
+    pub(crate) db_release_memory: DbReleaseMemory,
 }
 
 impl Api {
@@ -128,6 +138,11 @@ impl Api {
                 log: function::<Log>(*table.add(167)),
                 create_function: function::<CreateFunction>(*table.add(162)),
                 result_text: function::<ResultText>(*table.add(85)),
+                interrupt: function::<Interrupt>(*table.add(64)),
+                db_mutex: function::<DbMutex>(*table.add(164)),
+                mutex_try: function::<MutexTry>(*table.add(134)),
+                mutex_leave: function::<MutexLeave>(*table.add(133)),
+                db_release_memory: function::<DbReleaseMemory>(*table.add(182)),
             })
         }
     }
@@ -157,6 +172,13 @@ impl Api {
                     ffi::sqlite3_create_function_v2 as *const c_void,
                 ),
                 result_text: function::<ResultText>(ffi::sqlite3_result_text as *const c_void),
+                interrupt: function::<Interrupt>(ffi::sqlite3_interrupt as *const c_void),
+                db_mutex: function::<DbMutex>(ffi::sqlite3_db_mutex as *const c_void),
+                mutex_try: function::<MutexTry>(ffi::sqlite3_mutex_try as *const c_void),
+                mutex_leave: function::<MutexLeave>(ffi::sqlite3_mutex_leave as *const c_void),
+                db_release_memory: function::<DbReleaseMemory>(
+                    ffi::sqlite3_db_release_memory as *const c_void,
+                ),
             }
         }
     }
@@ -184,6 +206,7 @@ pub(crate) const CANTOPEN: c_int = 14;
 pub(crate) const AUTH: c_int = 23;
 pub(crate) const NOTADB: c_int = 26;
 pub(crate) const IOERR_SHORT_READ: c_int = IOERR | (2 << 8);
+pub(crate) const IOERR_AUTH: c_int = IOERR | (28 << 8);
 pub(crate) const IOERR_DATA: c_int = IOERR | (32 << 8);
 
 pub(crate) const OPEN_READONLY: c_int = 0x1;
@@ -196,6 +219,7 @@ pub(crate) const OPEN_MAIN_JOURNAL: c_int = 0x800;
 pub(crate) const OPEN_TEMP_JOURNAL: c_int = 0x1000;
 pub(crate) const OPEN_SUBJOURNAL: c_int = 0x2000;
 pub(crate) const OPEN_SUPER_JOURNAL: c_int = 0x4000;
+pub(crate) const OPEN_SHAREDCACHE: c_int = 0x2_0000;
 pub(crate) const OPEN_WAL: c_int = 0x8_0000;
 
 pub(crate) const LOCK_NONE: c_int = 0;
@@ -211,5 +235,6 @@ pub(crate) const FCNTL_VFSNAME: c_int = 12;
 pub(crate) const FCNTL_POWERSAFE_OVERWRITE: c_int = 13;
 pub(crate) const FCNTL_PRAGMA: c_int = 14;
 pub(crate) const FCNTL_MMAP_SIZE: c_int = 18;
+pub(crate) const FCNTL_PDB: c_int = 30;
 pub(crate) const FCNTL_CKPT_DONE: c_int = 37;
 pub(crate) const FCNTL_CKPT_START: c_int = 39;

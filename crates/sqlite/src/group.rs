@@ -7,21 +7,31 @@
 use std::ffi::c_int;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use cofferdam_cipher::{PageSize, SlotCount};
-use cofferdam_keys::{DataKeys, Suite};
+use cofferdam_keys::{DataKeys, Holder, Lease, Suite};
 use cofferdam_sealed_file::{Error, FileKind, FileSetup, Opener, SealedFile, Store};
 
 use crate::base::{BaseDisk, BaseFile};
-use crate::ffi;
+use crate::fence::Connection;
+use crate::ffi::{self, Api};
 
 /// One connection's files.
 pub(crate) struct Group {
     pub(crate) path: PathBuf,
     pub(crate) opener: Arc<Opener>,
+    pub(crate) api: Api,
     main: Arc<BaseFile>,
+    /// The store with its keys; gone while the store is fenced.
     store: Mutex<Option<Store>>,
+    /// The store's lease, once there was a store.
+    lease: OnceLock<Arc<Lease>>,
+    /// For the lease, which must not keep the group alive.
+    this: Weak<Group>,
+    pub(crate) connection: Connection,
+    /// Other connections use the same page cache, so it is nobody's to drop.
+    pub(crate) shares_cache: bool,
     members: Mutex<Vec<Weak<Member>>>,
     /// Nothing waits: the files were opened through another layer on top, which may keep SQLite's order and syncs to itself.
     write_through: AtomicBool,
@@ -43,6 +53,8 @@ pub(crate) struct Member {
 /// A member's sealed file, once there is a store whose keys it can be sealed with.
 pub(crate) struct State {
     file: Option<SealedFile<BaseDisk>>,
+    /// Bytes that SQLite was told were written could not be flushed at a fence: it must hear of that before it commits.
+    lost: bool,
     /// A checkpoint is going on: SQLite must hear of each failure at once.
     pub(crate) checkpoint: bool,
     /// The next page written to the log belongs to a commit frame.
@@ -51,24 +63,85 @@ pub(crate) struct State {
     pub(crate) log_end: u64,
 }
 
+/// What a group is made from.
+pub(crate) struct Opened {
+    pub(crate) path: PathBuf,
+    pub(crate) opener: Arc<Opener>,
+    pub(crate) api: Api,
+    pub(crate) main: Arc<BaseFile>,
+    pub(crate) store: Option<Store>,
+    pub(crate) write_through: bool,
+    pub(crate) shares_cache: bool,
+}
+
 impl Group {
-    pub(crate) fn new(
-        path: PathBuf,
-        opener: Arc<Opener>,
-        main: Arc<BaseFile>,
-        store: Option<Store>,
-        write_through: bool,
-    ) -> Group {
-        Group {
-            path,
-            opener,
-            main,
-            store: Mutex::new(store),
+    pub(crate) fn new(opened: Opened) -> Arc<Group> {
+        let store = opened.store.clone();
+        let group = Arc::new_cyclic(|this| Group {
+            path: opened.path,
+            opener: opened.opener,
+            api: opened.api,
+            main: opened.main,
+            store: Mutex::new(None),
+            lease: OnceLock::new(),
+            this: this.clone(),
+            connection: Connection::unknown(),
+            shares_cache: opened.shares_cache,
             members: Mutex::new(Vec::new()),
-            write_through: AtomicBool::new(write_through),
+            write_through: AtomicBool::new(opened.write_through),
             lock_level: AtomicUsize::new(ffi::LOCK_NONE as usize),
             sqlite_page_size: AtomicUsize::new(0),
             sealed_page_size: AtomicUsize::new(0),
+        });
+        if let Some(store) = store {
+            group.keep(store);
+        }
+        group
+    }
+
+    /// Keeps a store's keys for as long as its lease says.
+    fn keep(&self, store: Store) {
+        let lease = self.lease.get_or_init(|| {
+            let holder: Weak<dyn Holder> = self.this.clone();
+            store.lease.join(holder);
+            store.lease.clone()
+        });
+        *lock(&self.store) = Some(store);
+        // The fence may have come between the vault's answer and now.
+        if lease.admit().is_err() {
+            self.forget_store();
+        }
+    }
+
+    pub(crate) fn lease(&self) -> Option<&Arc<Lease>> {
+        self.lease.get()
+    }
+
+    /// The store, if its keys are in memory.
+    pub(crate) fn open_store(&self) -> Option<Store> {
+        lock(&self.store).clone()
+    }
+
+    pub(crate) fn forget_store(&self) {
+        *lock(&self.store) = None;
+    }
+
+    pub(crate) fn main_member(&self) -> Option<Arc<Member>> {
+        self.members()
+            .into_iter()
+            .find(|member| member.kind == FileKind::Main)
+    }
+
+    /// Flushes every file and gives it up, with its keys.
+    pub(crate) fn give_up_files(&self) {
+        for member in self.members() {
+            let mut state = member.state();
+            if let Some(mut file) = state.file.take()
+                && !file.is_flushed()
+                && file.flush().is_err()
+            {
+                state.lost = true;
+            }
         }
     }
 
@@ -100,13 +173,17 @@ impl Group {
 
     /// The store, if it is on the disk by now.
     pub(crate) fn store(&self) -> Result<Option<Store>, Error> {
-        let mut store = lock(&self.store);
-        if store.is_none() {
-            *store = self
-                .opener
-                .open_store(&BaseDisk(self.main.clone()), &self.path)?;
+        self.admit()?;
+        if let Some(store) = self.open_store() {
+            return Ok(Some(store));
         }
-        Ok(store.clone())
+        let disk = BaseDisk(self.main.clone());
+        let Some(store) = self.opener.open_store(&disk, &self.path)? else {
+            return Ok(None);
+        };
+        self.keep(store.clone());
+        self.admit()?;
+        Ok(Some(store))
     }
 
     /// The store, made if need be. The caller holds SQLite's reserved lock, so nobody else is making it.
@@ -116,7 +193,7 @@ impl Group {
         }
         let disk = BaseDisk(self.main.clone());
         let made = self.opener.create_store(&disk, &self.path, None)?;
-        *lock(&self.store) = Some(made.clone());
+        self.keep(made.clone());
         Ok(made)
     }
 
@@ -148,7 +225,7 @@ impl Group {
     /// Flushes before a lock is given up, after which nothing may be written. What cannot be flushed belongs to no
     /// committed transaction: SQLite was told of that failure when it asked for the commit.
     pub(crate) fn flush_or_abandon(&self) -> Result<(), Error> {
-        let flushed = self.flush();
+        let flushed = self.flush().and_then(|()| self.admit_loss());
         if flushed.is_err() {
             for member in self.members() {
                 if let Some(file) = &mut member.state().file
@@ -159,6 +236,18 @@ impl Group {
             }
         }
         flushed
+    }
+
+    /// Tells, once, that bytes were lost at a fence.
+    fn admit_loss(&self) -> Result<(), Error> {
+        let mut lost = false;
+        for member in self.members() {
+            lost |= std::mem::take(&mut member.state().lost);
+        }
+        match lost {
+            true => Err(Error::Latched),
+            false => Ok(()),
+        }
     }
 
     /// Other processes may have written.
@@ -206,6 +295,7 @@ impl Member {
             base,
             state: Mutex::new(State {
                 file: None,
+                lost: false,
                 checkpoint: false,
                 commit_frame: false,
                 log_end: 0,
@@ -244,6 +334,7 @@ impl State {
         member: &Member,
         group: &Group,
     ) -> Result<Option<&mut SealedFile<BaseDisk>>, Error> {
+        self.check(group)?;
         if self.file.is_none()
             && let Some(store) = group.store()?
         {
@@ -258,11 +349,21 @@ impl State {
         member: &Member,
         group: &Group,
     ) -> Result<&mut SealedFile<BaseDisk>, Error> {
+        self.check(group)?;
         if self.file.is_none() {
             let store = group.store_or_new()?;
             self.file = Some(open(member, group, &store)?);
         }
         Ok(self.file.as_mut().expect("the file was just opened"))
+    }
+
+    /// Under the lock of the state, so that nothing gets in while the files are given up.
+    fn check(&self, group: &Group) -> Result<(), Error> {
+        group.admit()?;
+        match self.lost {
+            true => Err(Error::Latched),
+            false => Ok(()),
+        }
     }
 
     /// A file with keys of its own, which end with the process.

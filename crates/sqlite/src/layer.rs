@@ -75,6 +75,7 @@ impl Layer {
         if let Some(groups) = mains.by_path.get_mut(path) {
             groups.retain(|group| group.strong_count() > 1);
             if groups.is_empty() {
+                crate::error::fence_ended(path);
                 mains.by_path.remove(path);
             }
         }

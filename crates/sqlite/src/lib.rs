@@ -23,6 +23,7 @@ connection.execute_batch(\"CREATE TABLE notes(text)\")?;
 mod base;
 mod control;
 mod error;
+mod fence;
 mod ffi;
 mod function;
 mod group;

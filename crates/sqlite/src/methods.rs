@@ -316,6 +316,10 @@ unsafe extern "C" fn file_size(file: *mut File, out: *mut i64) -> c_int {
 unsafe extern "C" fn lock(file: *mut File, level: c_int) -> c_int {
     // SAFETY: an open file.
     let inner = unsafe { inner(file) };
+    let admitted = call(inner, || inner.group.admit_now(inner.layer.api));
+    if admitted != ffi::OK {
+        return admitted;
+    }
     let Some(methods) = inner.member.base.methods() else {
         return ffi::IOERR;
     };
@@ -398,7 +402,10 @@ unsafe extern "C" fn shm_lock(file: *mut File, offset: c_int, count: c_int, flag
     let unlocks = flags & ffi::SHM_UNLOCK != 0;
     let flushed = call(inner, || match unlocks {
         true => inner.group.flush_or_abandon(),
-        false => inner.group.flush(),
+        false => {
+            inner.group.admit_now(inner.layer.api)?;
+            inner.group.flush()
+        }
     });
     if flushed != ffi::OK && !unlocks {
         return flushed;

@@ -54,10 +54,15 @@ impl Sealed {
     /// # Errors
     /// [`OpenError`], which says why in words.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Connection, OpenError> {
-        self.open_with(path, OpenFlags::default())
+        // With a mutex of its own, so that a fence can empty the page cache of a connection that nobody is using.
+        let flags = OpenFlags::default() - OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        self.open_with(path, flags | OpenFlags::SQLITE_OPEN_FULL_MUTEX)
     }
 
     /// Opens a sealed database with SQLite's own flags.
+    ///
+    /// Without `SQLITE_OPEN_FULL_MUTEX`, the page cache of a connection that rests is emptied not at a fence, but at the connection's
+    /// next call.
     ///
     /// # Errors
     /// [`OpenError`], which says why in words.

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
 
-use cofferdam_sealed_file::{Error, FileKind, Opener, SealedFile};
+use cofferdam_sealed_file::{Error, FileKind, Opener, SealedFile, Store};
 
 use crate::base::{Base, BaseDisk, BaseFile, FileName, text};
 use crate::ffi::{self, Api, File, Vfs};
-use crate::group::{Group, Member, temporary};
+use crate::group::{Group, Member, Opened, temporary};
 use crate::layer::{Layer, OpenerSource, base_error, claimed_kind, database_of};
 use crate::methods::{Handle, Inner, METHODS};
 
@@ -157,7 +157,7 @@ unsafe fn open_any(
         .map_err(|code| base_error("opening a file", code))?;
     let inner = match kind {
         // SAFETY: as above.
-        FileKind::Main => unsafe { open_main(layer, name, file, base)? },
+        FileKind::Main => unsafe { open_main(layer, name, file, flags, base)? },
         FileKind::Temporary => open_temporary(layer, base)?,
         // SAFETY: as above.
         kind => unsafe { open_companion(layer, name, base, kind)? },
@@ -200,6 +200,7 @@ unsafe fn open_main(
     layer: &'static Layer,
     name: *const c_char,
     file: *const File,
+    flags: c_int,
     base: Arc<BaseFile>,
 ) -> Result<Inner, Error> {
     // SAFETY: a C string, since it is no temporary file.
@@ -208,7 +209,15 @@ unsafe fn open_main(
     let opener = unsafe { opener(layer, name)? };
     let store = opener.open_store(&BaseDisk(base.clone()), &path)?;
     layer.saw(store.as_ref());
-    let group = Arc::new(Group::new(path, opener, base.clone(), store, false));
+    let group = Group::new(Opened {
+        path,
+        opener,
+        api: layer.api,
+        main: base.clone(),
+        store,
+        write_through: false,
+        shares_cache: flags & ffi::OPEN_SHAREDCACHE != 0,
+    });
     let member = Arc::new(Member::new(FileKind::Main, base));
     group.join(&member);
     member.state().existing(&member, &group)?;
@@ -239,7 +248,15 @@ fn open_temporary(layer: &'static Layer, base: Arc<BaseFile>) -> Result<Inner, E
     let member = Arc::new(Member::new(FileKind::Temporary, base.clone()));
     let file = SealedFile::open(member.disk(), setup)?;
     member.state().set_file(file);
-    let group = Arc::new(Group::new(PathBuf::new(), opener, base, None, false));
+    let group = Group::new(Opened {
+        path: PathBuf::new(),
+        opener,
+        api: layer.api,
+        main: base,
+        store: None,
+        write_through: false,
+        shares_cache: true,
+    });
     group.join(&member);
     Ok(Inner::new(layer, member, group, None))
 }
@@ -295,8 +312,13 @@ fn stranger(layer: &'static Layer, path: &Path, kind: FileKind) -> Result<Arc<Gr
     if let Some(open) = known.into_iter().next() {
         let store = open.store()?;
         let main = open.main().clone();
-        let group = Group::new(database, open.opener.clone(), main, store, true);
-        return Ok(Arc::new(group));
+        return Ok(stranger_group(
+            layer,
+            database,
+            open.opener.clone(),
+            main,
+            store,
+        ));
     }
     // Nobody in this process has the database open, so looking into it releases nobody's locks.
     let name = FileName::new(&database).ok_or(Error::Misuse {
@@ -312,7 +334,25 @@ fn stranger(layer: &'static Layer, path: &Path, kind: FileKind) -> Result<Arc<Gr
         .map_err(|code| base_error("opening the database of a journal", code))?;
     let store = opener.open_store(&BaseDisk(main.clone()), &database)?;
     main.close();
-    Ok(Arc::new(Group::new(database, opener, main, store, true)))
+    Ok(stranger_group(layer, database, opener, main, store))
+}
+
+fn stranger_group(
+    layer: &Layer,
+    path: PathBuf,
+    opener: Arc<Opener>,
+    main: Arc<BaseFile>,
+    store: Option<Store>,
+) -> Arc<Group> {
+    Group::new(Opened {
+        path,
+        opener,
+        api: layer.api,
+        main,
+        store,
+        write_through: true,
+        shares_cache: true,
+    })
 }
 
 unsafe extern "C" fn delete(vfs: *mut Vfs, name: *const c_char, sync_dir: c_int) -> c_int {

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cofferdam_audit::{Actor, ActorKind, Source, UnixTime};
-use cofferdam_keys::{KeyUri, Layer, Pins, Suite};
+use cofferdam_keys::{KeyUri, Layer, LeasePolicy, LeaseTerms, Leases, Pins, Suite};
 use cofferdam_sealed_file::{AuditPlace, NewStore, Opener, Recorded};
 use cofferdam_sqlite::Sealed;
 use cofferdam_vaults::Vaults;
@@ -51,6 +52,11 @@ fn world(suite: Suite) -> World {
         actor: Actor::new(ActorKind::System, "test"),
         source: Source::default(),
         clock,
+        leases: Leases::new(LeaseTerms {
+            policy: LeasePolicy::default(),
+            clock: clock,
+            monotonic: || Duration::ZERO,
+        }),
         recorded: Recorded::default(),
     };
     let sealed = Sealed::new(Arc::new(opener)).unwrap();

@@ -1,0 +1,356 @@
+//! A key that is taken away from a running database, and given back.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cofferdam_audit::{Actor, ActorKind, Source, UnixTime};
+use cofferdam_keys::{KeyUri, LeasePolicy, LeaseTerms, Leases, Pins, Standing, StoreId, Suite};
+use cofferdam_sealed_file::{AuditPlace, NewStore, Opener, Recorded};
+use cofferdam_sqlite::{Sealed, last_error};
+use cofferdam_vaults::{Vaults, Which};
+use rusqlite::Connection;
+
+#[test]
+fn a_disabled_key_stops_every_call_and_an_enabled_one_heals_without_reopening() {
+    for mode in ["delete", "wal"] {
+        let world = world(Suite::Two);
+        let one = world.filled(mode);
+        let other = world.sealed.open(&world.path).unwrap();
+        assert_eq!(count(&one).unwrap(), ROWS);
+        assert_eq!(count(&other).unwrap(), ROWS);
+
+        // A statement between two rows, on pages that are in SQLite's cache.
+        let mut statement = other.prepare("SELECT id, text FROM t ORDER BY id").unwrap();
+        let mut rows = statement.query([]).unwrap();
+        assert!(rows.next().unwrap().is_some());
+
+        world.enable(&world.infrastructure, false);
+        world.wait_for("inaccessible");
+        assert!(rows.next().is_err(), "{mode}: an open statement was served");
+        let words = last_error().unwrap();
+        assert!(
+            words.contains("infrastructure.key") && words.contains("disabled"),
+            "{words}"
+        );
+        assert!(words.contains("since "), "{words}");
+        drop(rows);
+        drop(statement);
+        for sql in [
+            "SELECT count(*) FROM t",
+            "INSERT INTO t(text) VALUES('x')",
+            "SELECT * FROM t WHERE id = 7",
+        ] {
+            assert!(one.execute_batch(sql).is_err(), "{mode}: served {sql}");
+            assert!(other.execute_batch(sql).is_err(), "{mode}: served {sql}");
+        }
+        assert!(
+            world
+                .sealed
+                .open(&world.path)
+                .and_then(|new| Ok(count(&new).unwrap()))
+                .is_err()
+        );
+        let wiped = world.lease().wiped().unwrap();
+        assert!(
+            wiped.complete,
+            "{mode}: keys were left after {:?}",
+            wiped.after
+        );
+        assert!(wiped.after < Duration::from_secs(1));
+
+        world.enable(&world.infrastructure, true);
+        assert_eq!(count_soon(&one), ROWS, "{mode}");
+        assert_eq!(count(&other).unwrap(), ROWS, "{mode}");
+        one.execute("INSERT INTO t(text) VALUES('after')", [])
+            .unwrap();
+        assert_eq!(count(&other).unwrap(), ROWS + 1, "{mode}");
+        check(&one);
+    }
+}
+
+#[test]
+fn each_key_can_be_taken_away_alone() {
+    let world = world(Suite::Two);
+    let connection = world.filled("delete");
+    for key in [&world.customer, &world.infrastructure] {
+        world.enable(key, false);
+        world.wait_for("inaccessible");
+        assert!(count(&connection).is_err());
+        world.enable(key, true);
+        assert_eq!(count_soon(&connection), ROWS);
+    }
+}
+
+#[test]
+fn what_was_committed_before_the_fence_is_there_after_it() {
+    for mode in ["delete", "wal", "persist", "truncate"] {
+        let world = world(Suite::One);
+        let connection = world.filled(mode);
+        let mut committed = ROWS;
+        for round in 0..10 {
+            // A transaction is open and partly written when the key goes.
+            connection.execute_batch("BEGIN").unwrap();
+            for row in 0..200 {
+                let text = format!("{round} {row} {}", "y".repeat(500));
+                connection
+                    .execute("INSERT INTO t(text) VALUES(?1)", [text])
+                    .unwrap();
+            }
+            if round % 2 == 0 {
+                connection
+                    .execute_batch("PRAGMA cache_spill=1; COMMIT")
+                    .unwrap();
+                committed += 200;
+            }
+            world.enable(&world.customer, false);
+            world.wait_for("inaccessible");
+            if round % 2 == 1 {
+                // A commit that was refused never happened.
+                assert!(connection.execute_batch("COMMIT").is_err(), "{mode}");
+                let _ = connection.execute_batch("ROLLBACK");
+            }
+            world.enable(&world.customer, true);
+            assert_eq!(count_soon(&connection), committed, "{mode}, round {round}");
+            check(&connection);
+        }
+        drop(connection);
+        let again = world.sealed.open(&world.path).unwrap();
+        assert_eq!(count(&again).unwrap(), committed, "{mode}");
+        check(&again);
+    }
+}
+
+#[test]
+fn writers_lose_nothing_that_was_acknowledged_while_the_key_comes_and_goes() {
+    let world = world(Suite::One);
+    drop(world.filled("wal"));
+    let started = Instant::now();
+    let acknowledged: Vec<i64> = thread::scope(|scope| {
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let connection = world.sealed.open(&world.path).unwrap();
+                    connection.busy_timeout(Duration::from_secs(5)).unwrap();
+                    let mut done = Vec::new();
+                    while started.elapsed() < Duration::from_secs(4) {
+                        if connection
+                            .execute("INSERT INTO t(text) VALUES('w')", [])
+                            .is_ok()
+                        {
+                            done.push(connection.last_insert_rowid());
+                        }
+                    }
+                    done
+                })
+            })
+            .collect();
+        while started.elapsed() < Duration::from_millis(3500) {
+            world.enable(&world.customer, false);
+            world.wait_for("inaccessible");
+            world.enable(&world.customer, true);
+            thread::sleep(Duration::from_millis(150));
+        }
+        writers
+            .into_iter()
+            .flat_map(|writer| writer.join().unwrap())
+            .collect()
+    });
+    assert!(acknowledged.len() > 10);
+    let connection = world.sealed.open(&world.path).unwrap();
+    let _ = count_soon(&connection);
+    check(&connection);
+    for id in acknowledged {
+        let found: i64 = connection
+            .query_row("SELECT count(*) FROM t WHERE id = ?1", [id], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(found, 1, "row {id} was acknowledged and is gone");
+    }
+}
+
+#[test]
+fn the_log_says_when_and_why() {
+    let world = world(Suite::One);
+    let connection = world.filled("delete");
+    world.enable(&world.customer, false);
+    world.wait_for("inaccessible");
+    world.enable(&world.customer, true);
+    count_soon(&connection);
+    world.wait_for("ready");
+    let mut dir = world.path.clone().into_os_string();
+    dir.push("-audit");
+    let started = Instant::now();
+    for part in [
+        "state.inaccessible",
+        "revoked_disabled",
+        "state.zeroised",
+        "keys_wiped_in_",
+        "state.ready",
+    ] {
+        // The record of an opening follows the opening.
+        while !log_text(Path::new(&dir)).contains(part) {
+            assert!(
+                started.elapsed() < Duration::from_secs(5),
+                "no {part} in the log"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn log_text(dir: &Path) -> String {
+    let mut text = String::new();
+    walk(&dir.join("tile/entries"), &mut text);
+    text
+}
+
+fn walk(path: &Path, text: &mut String) {
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            walk(&entry.unwrap().path(), text);
+        }
+    } else {
+        text.push_str(&String::from_utf8_lossy(&std::fs::read(path).unwrap()));
+    }
+}
+
+struct World {
+    _dir: tempfile::TempDir,
+    path: std::path::PathBuf,
+    vaults: Arc<Vaults>,
+    customer: KeyUri,
+    infrastructure: KeyUri,
+    opener: Arc<Opener>,
+    sealed: Sealed,
+}
+
+fn world(suite: Suite) -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let vaults = Arc::new(Vaults::without_passphrases());
+    let make = |name: &str| {
+        let key = KeyUri::from_file_path(&dir.path().join(name)).unwrap();
+        vaults.file(&key).unwrap().create(None, clock()).unwrap();
+        key
+    };
+    let (customer, infrastructure) = (make("customer.key"), make("infrastructure.key"));
+    let opener = Arc::new(Opener {
+        vaults: vaults.clone(),
+        pins: Pins::none(),
+        new_store: Some(NewStore {
+            suite,
+            customer: customer.clone(),
+            infrastructure: (suite.layer_count() == 2).then(|| infrastructure.clone()),
+            room_for_second_layer: true,
+        }),
+        audit: AuditPlace::Beside,
+        audit_required: true,
+        actor: Actor::new(ActorKind::System, "test"),
+        source: Source::default(),
+        clock,
+        leases: Leases::new(LeaseTerms {
+            policy: LeasePolicy {
+                probe_interval: Duration::from_millis(100),
+                revoke_deadline: Duration::from_millis(300),
+                ..LeasePolicy::default()
+            },
+            clock,
+            monotonic,
+        }),
+        recorded: Recorded::default(),
+    });
+    let sealed = Sealed::new(opener.clone()).unwrap();
+    let path = dir.path().join("app.db");
+    World {
+        _dir: dir,
+        path,
+        vaults,
+        customer,
+        infrastructure,
+        opener,
+        sealed,
+    }
+}
+
+impl World {
+    fn filled(&self, mode: &str) -> Connection {
+        let connection = self.sealed.open(&self.path).unwrap();
+        connection
+            .execute_batch(&format!(
+                "PRAGMA journal_mode={mode}; CREATE TABLE t(id INTEGER PRIMARY KEY, text);
+                 WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i < {ROWS})
+                 INSERT INTO t SELECT i, hex(randomblob(200)) FROM n;"
+            ))
+            .unwrap();
+        connection
+    }
+
+    fn enable(&self, key: &KeyUri, enabled: bool) {
+        let vault = self.vaults.file(key).unwrap();
+        vault.set_enabled(&Which::Key, enabled).unwrap();
+    }
+
+    fn lease(&self) -> Arc<cofferdam_keys::Lease> {
+        let bytes = std::fs::read(&self.path).unwrap();
+        let store = StoreId::from_bytes(bytes[16..32].try_into().unwrap());
+        self.opener.leases.find(store).unwrap()
+    }
+
+    fn wait_for(&self, standing: &str) {
+        let started = Instant::now();
+        loop {
+            let word = match self.lease().standing() {
+                Standing::Ready => "ready",
+                Standing::Degraded { .. } => "degraded",
+                Standing::Inaccessible { .. } => "inaccessible",
+            };
+            if word == standing && (word != "inaccessible" || self.lease().wiped().is_some()) {
+                return;
+            }
+            assert!(started.elapsed() < Duration::from_secs(10), "still {word}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn count(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0))
+}
+
+/// The rows, as soon as the database is served again.
+fn count_soon(connection: &Connection) -> i64 {
+    let started = Instant::now();
+    loop {
+        match count(connection) {
+            Ok(rows) => return rows,
+            Err(error) if started.elapsed() > Duration::from_secs(5) => {
+                panic!("still refused: {error}, {:?}", last_error())
+            }
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+fn check(connection: &Connection) {
+    let answer: String = connection
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(answer, "ok");
+}
+
+fn clock() -> UnixTime {
+    UnixTime {
+        seconds: 1_700_000_000,
+        nanos: 0,
+    }
+}
+
+/// Time that passes; a test may look at the clock.
+fn monotonic() -> Duration {
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+const ROWS: i64 = 3000;
