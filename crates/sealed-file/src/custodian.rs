@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use cofferdam_audit::{Action, AuditLog, EventKey, KeyRole, Sink};
 use cofferdam_keys::{KeyVersion, Keyring, Layer, Sequence, Unlocked};
 
-use crate::disk::FileDisk;
+use crate::custody_lock::CustodyLock;
+use crate::disk::{Disk, FileDisk};
 use crate::error::Error;
 use crate::head::Head;
 use crate::opener::Opener;
@@ -13,11 +14,12 @@ use crate::opener::Opener;
 /// A store under a custodian's hand: unlocked, and locked against other custodians.
 ///
 /// Applications may go on using the store meanwhile, also while its keyring is replaced.
-pub struct Custodian<'a> {
+pub struct Custodian<'a, D = FileDisk> {
     opener: &'a Opener,
     path: PathBuf,
-    disk: FileDisk,
+    disk: D,
     unlocked: Unlocked,
+    _lock: Option<CustodyLock>,
 }
 
 /// A rotation that has happened.
@@ -33,17 +35,14 @@ pub struct Rotated {
     pub keyring_sequence: u64,
 }
 
-impl<'a> Custodian<'a> {
+impl<'a> Custodian<'a, FileDisk> {
     /// Takes a store in hand. The old key must still unwrap: nobody changes a key without proof of the one before.
     ///
     /// # Errors
     /// As [`Opener::open_store`], and [`Error::Busy`] when another custodian has the store in hand.
     pub fn open(opener: &'a Opener, path: &Path) -> Result<Custodian<'a>, Error> {
-        Custodian::take(opener, path, |disk| {
-            opener.unlock(disk, path)?.ok_or(Error::NotSealed {
-                plain_sqlite: false,
-            })
-        })
+        let disk = open_locked(path)?;
+        Custodian::on(opener, path, disk)
     }
 
     /// The same for an old copy that was put back: the only thing to do with it is
@@ -52,28 +51,48 @@ impl<'a> Custodian<'a> {
     /// # Errors
     /// As [`Custodian::open`], but never [`Error::RolledBack`].
     pub fn open_rolled_back(opener: &'a Opener, path: &Path) -> Result<Custodian<'a>, Error> {
-        Custodian::take(opener, path, |disk| match Head::read(disk)? {
-            Head::Empty => Err(Error::NotSealed {
-                plain_sqlite: false,
-            }),
+        let disk = open_locked(path)?;
+        Custodian::take(opener, path, disk, |disk| match Head::read(disk)? {
+            Head::Empty => Err(not_sealed()),
             Head::Slots(slots) => Ok(slots.unlock(&*opener.vaults, &opener.pins)?),
         })
     }
+}
 
-    /// The lock comes first: metadata that somebody else is changing is not looked at.
+impl<'a, D: Disk> Custodian<'a, D> {
+    /// The same for a store whose main file is open already: an engine's own, which would lose its locks if the file was opened
+    /// once more.
+    ///
+    /// # Errors
+    /// As [`Custodian::open`].
+    pub fn on(opener: &'a Opener, path: &Path, disk: D) -> Result<Custodian<'a, D>, Error> {
+        Custodian::take(opener, path, disk, |disk| {
+            opener.unlock(disk, path)?.ok_or_else(not_sealed)
+        })
+    }
+
+    /// What was unlocked before the lock was held may have been changed by whoever held it.
     fn take(
         opener: &'a Opener,
         path: &Path,
-        unlock: impl FnOnce(&FileDisk) -> Result<Unlocked, Error>,
-    ) -> Result<Custodian<'a>, Error> {
-        let disk = FileDisk::open(path).map_err(Error::io("opening the database"))?;
-        disk.lock().map_err(|_| Error::Busy)?;
-        let unlocked = unlock(&disk)?;
+        disk: D,
+        unlock: impl Fn(&D) -> Result<Unlocked, Error>,
+    ) -> Result<Custodian<'a, D>, Error> {
+        let mut unlocked = unlock(&disk)?;
+        let lock = match opener.log_dir(path, unlocked.keyring.store_id()) {
+            Some(dir) if AuditLog::exists(&dir) => Some(CustodyLock::take(&dir)?),
+            // Without a log nothing will be done.
+            _ => None,
+        };
+        if !Head::holds(&disk, unlocked.slot, &unlocked.keyring)? {
+            unlocked = unlock(&disk)?;
+        }
         Ok(Custodian {
             opener,
             path: path.to_owned(),
             disk,
             unlocked,
+            _lock: lock,
         })
     }
 
@@ -177,4 +196,17 @@ impl<'a> Custodian<'a> {
         self.unlocked.slot = slot;
         Ok(())
     }
+}
+
+fn not_sealed() -> Error {
+    Error::NotSealed {
+        plain_sqlite: false,
+    }
+}
+
+/// Of a file nobody else has open in this process, the lock of the system keeps other programs' custodians away from the start.
+fn open_locked(path: &Path) -> Result<FileDisk, Error> {
+    let disk = FileDisk::open(path).map_err(Error::io("opening the database"))?;
+    disk.lock().map_err(|_| Error::Busy)?;
+    Ok(disk)
 }

@@ -72,6 +72,15 @@ impl Head {
             .map_err(Error::io("writing the head of a new store"))
     }
 
+    /// Whether a slot still holds this keyring.
+    pub(crate) fn holds(disk: &impl Disk, slot: Slot, keyring: &Keyring) -> Result<bool, Error> {
+        let mut bytes = vec![0; KEYRING_LEN];
+        let read = disk
+            .read_at(&mut bytes, (slot.index() * KEYRING_LEN) as u64)
+            .map_err(Error::io("reading the keyring"))?;
+        Ok(read == KEYRING_LEN && bytes == keyring.encode()[..])
+    }
+
     /// Replaces one slot and makes it durable.
     pub(crate) fn replace(disk: &impl Disk, slot: Slot, keyring: &Keyring) -> Result<(), Error> {
         disk.write_at(keyring.encode(), (slot.index() * KEYRING_LEN) as u64)

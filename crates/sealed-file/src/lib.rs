@@ -4,9 +4,11 @@
 //! [`Opener`] finds the keys: it is made once by the program, and handed to the engine.
 
 mod custodian;
+mod custody_lock;
 mod disk;
 mod error;
 mod file;
+mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod geometry;

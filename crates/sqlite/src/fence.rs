@@ -4,13 +4,14 @@
 //! under which the file and with it its keys are given up: a write that SQLite was told of is never lost between the two. Then SQLite's page
 //! cache goes. A statement that is running, or that stands between two rows, could go on from pages it has pinned: it is interrupted.
 
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use cofferdam_keys::{Change, Holder, Refusal, Standing, Wiped};
 use cofferdam_sealed_file::{Error, HeadCopy};
 
+use crate::base::BaseDisk;
 use crate::error::{fence_began, fence_ended};
 use crate::ffi::{self, Api};
 use crate::group::Group;
@@ -84,6 +85,27 @@ impl Group {
         })
     }
 
+    /// Takes note of a keyring that was replaced.
+    fn reopen_store(&self) {
+        let disk = BaseDisk(self.main().clone());
+        if let Ok(Some(store)) = self.opener.open_store(&disk, &self.path) {
+            self.keep(store);
+        }
+    }
+
+    /// A rotation that cannot be followed, as of a database that may only be read, is worth a line in SQLite's log and no more: the old
+    /// version still serves.
+    fn report_follow(&self, error: &Error) {
+        let text = format!(
+            "cofferdam: {}: the key's rotation was not followed: {error}",
+            self.path.display()
+        );
+        if let Ok(text) = CString::new(text) {
+            // SAFETY: a format and the one string that it asks for.
+            unsafe { (self.api.log)(ffi::WARNING, c"%s".as_ptr(), text.as_ptr()) };
+        }
+    }
+
     /// Asks the vaults now. For people: says how the lease stands.
     pub(crate) fn revalidate(&self) -> String {
         match self.lease() {
@@ -110,6 +132,20 @@ impl Holder for Group {
         match HeadCopy::of(&main.disk()) {
             Ok(head) => Some(self.opener.probe(&head, store.as_ref())),
             Err(error) => self.opener.unreadable(store.as_ref(), &error).map(Err),
+        }
+    }
+
+    fn follow(&self) {
+        let (Some(store), Some(main)) = (self.open_store(), self.main_member()) else {
+            return;
+        };
+        match self
+            .opener
+            .follow_rotations(main.disk(), &self.path, &store)
+        {
+            Ok(None) => {}
+            Ok(Some(_)) => self.reopen_store(),
+            Err(error) => self.report_follow(&error),
         }
     }
 

@@ -205,6 +205,7 @@ pub(crate) const FULL: c_int = 13;
 pub(crate) const CANTOPEN: c_int = 14;
 pub(crate) const AUTH: c_int = 23;
 pub(crate) const NOTADB: c_int = 26;
+pub(crate) const WARNING: c_int = 28;
 pub(crate) const IOERR_SHORT_READ: c_int = IOERR | (2 << 8);
 pub(crate) const IOERR_AUTH: c_int = IOERR | (28 << 8);
 pub(crate) const IOERR_DATA: c_int = IOERR | (32 << 8);

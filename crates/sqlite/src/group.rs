@@ -100,7 +100,7 @@ impl Group {
     }
 
     /// Keeps a store's keys for as long as its lease says.
-    fn keep(&self, store: Store) {
+    pub(crate) fn keep(&self, store: Store) {
         let lease = self.lease.get_or_init(|| {
             let holder: Weak<dyn Holder> = self.this.clone();
             store.lease.join(holder);

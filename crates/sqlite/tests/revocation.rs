@@ -6,7 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cofferdam_audit::{Actor, ActorKind, Source, UnixTime};
-use cofferdam_keys::{KeyUri, LeasePolicy, LeaseTerms, Leases, Pins, Standing, StoreId, Suite};
+use cofferdam_keys::{
+    KEYRING_LEN, KeyUri, KeyringSlots, LeasePolicy, LeaseTerms, Leases, Pins, Standing, StoreId,
+    Suite,
+};
 use cofferdam_sealed_file::{AuditPlace, NewStore, Opener, Recorded};
 use cofferdam_sqlite::{Sealed, last_error};
 use cofferdam_vaults::{Vaults, Which};
@@ -201,6 +204,45 @@ fn the_log_says_when_and_why() {
     }
 }
 
+#[test]
+fn a_rotation_is_followed_and_the_old_version_can_then_be_disabled() {
+    let world = world(Suite::Two);
+    let connection = world.filled("wal");
+    for round in 2..5 {
+        for key in [&world.customer, &world.infrastructure] {
+            let vault = world.vaults.file(key).unwrap();
+            let old: cofferdam_keys::KeyVersion = (round - 1).to_string().parse().unwrap();
+            vault.rotate(clock()).unwrap();
+            let started = Instant::now();
+            while !world
+                .wraps(key)
+                .iter()
+                .all(|version| *version == round.to_string())
+            {
+                assert!(
+                    started.elapsed() < Duration::from_secs(10),
+                    "round {round}: not followed"
+                );
+                connection
+                    .execute(
+                        "UPDATE t SET text = hex(randomblob(200)) WHERE id % 50 = 0",
+                        [],
+                    )
+                    .unwrap();
+                thread::sleep(Duration::from_millis(10));
+            }
+            vault.set_enabled(&Which::Version(old), false).unwrap();
+            thread::sleep(Duration::from_millis(300));
+            assert_eq!(count(&connection).unwrap(), ROWS);
+            assert_eq!(world.lease().standing(), Standing::Ready);
+        }
+    }
+    drop(connection);
+    let again = world.sealed.open(&world.path).unwrap();
+    assert_eq!(count(&again).unwrap(), ROWS);
+    check(&again);
+}
+
 fn log_text(dir: &Path) -> String {
     let mut text = String::new();
     walk(&dir.join("tile/entries"), &mut text);
@@ -290,6 +332,21 @@ impl World {
     fn enable(&self, key: &KeyUri, enabled: bool) {
         let vault = self.vaults.file(key).unwrap();
         vault.set_enabled(&Which::Key, enabled).unwrap();
+    }
+
+    /// The versions of a key that the two slots name.
+    fn wraps(&self, key: &KeyUri) -> Vec<String> {
+        let bytes = std::fs::read(&self.path).unwrap();
+        let (slots, _) = bytes[..2 * KEYRING_LEN].as_chunks::<KEYRING_LEN>();
+        let slots = KeyringSlots::parse(&slots[0], &slots[1]);
+        let wraps = slots
+            .candidates()
+            .into_iter()
+            .flat_map(|(_, keyring)| keyring.wraps().to_vec());
+        wraps
+            .filter(|wrap| wrap.key == *key)
+            .map(|wrap| wrap.wrapped.version.to_string())
+            .collect()
     }
 
     fn lease(&self) -> Arc<cofferdam_keys::Lease> {

@@ -24,6 +24,10 @@ pub trait Holder: Send + Sync {
     /// A [`Refusal`]: the vault's answer. A disk that does not read is [`Reason::Unreachable`].
     fn probe(&self) -> Option<Result<(), Refusal>>;
 
+    /// The vaults said *yes*: time to follow a rotation of the keys. Failures are the holder's to report; they change nothing about the
+    /// lease.
+    fn follow(&self);
+
     /// Flushes what is sealed already, then gives up every key and every copy of plaintext that it can reach. The gate is closed.
     ///
     /// Answers whether all of it is gone; otherwise it is called again.
@@ -216,7 +220,16 @@ impl Lease {
 
     fn probe(&self, probing: MutexGuard<'_, ()>) {
         self.state().last_probe = (self.terms.monotonic)();
-        let answer = self.holders().iter().find_map(|holder| holder.probe());
+        let mut answer = None;
+        for holder in self.holders() {
+            answer = holder.probe();
+            if answer == Some(Ok(())) && !self.closed.load(Ordering::Acquire) {
+                holder.follow();
+            }
+            if answer.is_some() {
+                break;
+            }
+        }
         let now = (self.terms.monotonic)();
         let change = match answer {
             Some(answer) => self.state().machine.answered(now, answer, fraction()),
