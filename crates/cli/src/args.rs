@@ -62,6 +62,19 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Open every page, and name those that do not open
     Scrub(Scrub),
+    /// Put a store under another key, or into another vault; no page is touched
+    ///
+    /// The keys named by --customer and --infrastructure are the new ones. The old ones must still be usable; afterwards only older copies
+    /// of the store need them.
+    Rekey(Store),
+    /// Ask the vaults now whether the store may be opened, and put it on record
+    ///
+    /// A database that is fenced in a running program opens again by itself at the next access; this only tells whether it would.
+    Revalidate(Store),
+    /// Hold a revocation drill: take the keys away from a reader of this program's own, and measure how it stops and comes back
+    ///
+    /// Nothing is changed but the audit log, which gets the result. Programs that use the database are not disturbed.
+    Drill(Store),
 }
 
 /// `demo`
@@ -210,6 +223,10 @@ pub(crate) struct Restore {
     /// Yes, this old copy is the valid one from now on
     #[arg(long, required = true)]
     pub(crate) accept_rollback: bool,
+    /// Leave the roots wrapped as they were. Without it they are wrapped under the newest versions of their keys, so that the old versions
+    /// can be disabled
+    #[arg(long)]
+    pub(crate) keep_wraps: bool,
 }
 
 /// `audit …`
@@ -304,6 +321,7 @@ Exit codes:
 Environment:
   COFFERDAM_CUSTOMER, COFFERDAM_INFRASTRUCTURE, COFFERDAM_AUDIT, COFFERDAM_SUITE  as the options of the same name
   COFFERDAM_AUDIT_REQUIRED=1  a database without its audit log is refused
+  COFFERDAM_PROBE_INTERVAL, COFFERDAM_OUTAGE_GRACE, COFFERDAM_REVOKE_DEADLINE  seconds; how soon a revoked key closes an open database
   COFFERDAM_PASSPHRASE, COFFERDAM_PASSPHRASE_FILE  the passphrase of key files that have one
   NO_COLOR  no colours
 

@@ -1,9 +1,10 @@
 //! What every command starts from: settings, vaults and how to answer.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cofferdam_keys::KeyUri;
+use cofferdam_keys::{KeyUri, Layer};
 use cofferdam_sealed_file::Opener;
 use cofferdam_vaults::Vaults;
 use cofferdam_wiring::Settings;
@@ -19,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     /// One set of vaults, which remembers what Argon2id made of a passphrase.
     pub(crate) vaults: Arc<Vaults>,
+    /// The keys that were named on the command line, layer by layer.
+    pub(crate) named: BTreeMap<Layer, KeyUri>,
     /// Whether to answer in JSON.
     pub(crate) json: bool,
     /// Whether passphrases are asked for.
@@ -45,9 +48,23 @@ impl Context {
             settings.passphrases = asking();
         }
         let vaults = Arc::new(Vaults::new(settings.passphrases.clone()));
+        let mut named = BTreeMap::new();
+        for (layer, option, key) in [
+            (Layer::Customer, &global.customer, &settings.customer),
+            (
+                Layer::Infrastructure,
+                &global.infrastructure,
+                &settings.infrastructure,
+            ),
+        ] {
+            if let (Some(_), Some(key)) = (option, key) {
+                named.insert(layer, key.clone());
+            }
+        }
         Ok(Context {
             settings,
             vaults,
+            named,
             json: global.json,
             ask_passphrases: global.passphrase,
         })

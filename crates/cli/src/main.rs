@@ -5,6 +5,7 @@ mod commands;
 mod context;
 mod custody;
 mod demo;
+mod drill;
 mod failure;
 mod logs;
 mod output;

@@ -75,6 +75,12 @@ impl Pins {
         self
     }
 
+    /// The key that a layer must be under, if one is expected.
+    #[must_use]
+    pub fn key(&self, layer: Layer) -> Option<&KeyUri> {
+        self.0.get(&layer)
+    }
+
     fn check(&self, contents: &Contents) -> Result<(), KeysError> {
         for (&layer, expected) in &self.0 {
             let refuse = |found| {

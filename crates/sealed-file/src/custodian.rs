@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cofferdam_audit::{Action, AuditLog, EventKey, KeyRole, Sink};
-use cofferdam_keys::{KeyVersion, Keyring, Layer, Sequence, Unlocked};
+use cofferdam_keys::{KeyUri, KeyVersion, Keyring, Layer, Sequence, Unlocked};
 
 use crate::custody_lock::CustodyLock;
 use crate::disk::{Disk, FileDisk};
@@ -108,36 +108,46 @@ impl<'a, D: Disk> Custodian<'a, D> {
     /// [`Error::Keys`] with the vault's reason, [`Error::Audit`] when the intention cannot be recorded: the keyring is
     /// then as it was. [`Error::Io`] when the keyring cannot be written: the old slot still stands.
     pub fn rotate_kek(&mut self, layer: Layer) -> Result<Rotated, Error> {
+        let (key, _) = self.wrapped_by(layer)?;
+        self.rewrap(layer, &key, Action::KeyRewrap)
+    }
+
+    /// Puts one layer under another key, of the same vault or of another. The key before must still unwrap; afterwards this store does
+    /// not need it any more, but older copies of the store do.
+    ///
+    /// # Errors
+    /// As [`Custodian::rotate_kek`].
+    pub fn rekey(&mut self, layer: Layer, key: &KeyUri) -> Result<Rotated, Error> {
+        let (before, _) = self.wrapped_by(layer)?;
+        let action = match before.scheme() == key.scheme() {
+            true => Action::ConfigKekChanged,
+            false => Action::ConfigProviderChanged,
+        };
+        self.rewrap(layer, key, action)
+    }
+
+    fn rewrap(&mut self, layer: Layer, key: &KeyUri, action: Action) -> Result<Rotated, Error> {
         let log = self.log()?;
-        let (key, from) = self
-            .keyring()
-            .wraps()
-            .iter()
-            .find(|wrap| wrap.layer == layer)
-            .map(|wrap| (wrap.key.clone(), wrap.wrapped.version.clone()))
-            .ok_or(Error::Misuse {
-                what: "the store has no such layer",
-            })?;
-        let described = |version: &KeyVersion| EventKey {
+        let (before, from) = self.wrapped_by(layer)?;
+        let described = |key: &KeyUri, version: &KeyVersion| EventKey {
             uri: Some(key.to_string()),
             version: Some(version.to_string()),
             role: Some(KeyRole::Kek),
             layer: Some(layer as u8),
             ..EventKey::default()
         };
-        self.record(&log, Action::ApprovalRequested, Some(described(&from)))?;
+        self.record(
+            &log,
+            Action::ApprovalRequested,
+            Some(described(&before, &from)),
+        )?;
         let now = (self.opener.clock)();
         let next = self
             .keyring()
-            .rewrap(layer, &key, &*self.opener.vaults, now)?;
-        let to = next
-            .wraps()
-            .iter()
-            .find(|wrap| wrap.layer == layer)
-            .map(|wrap| wrap.wrapped.version.clone())
-            .expect("a rewrapped layer has a wrap");
+            .rewrap(layer, key, &*self.opener.vaults, now)?;
         self.put(next)?;
-        self.record(&log, Action::KeyRewrap, Some(described(&to)))?;
+        let (_, to) = self.wrapped_by(layer)?;
+        self.record(&log, action, Some(described(key, &to)))?;
         self.erase_old()?;
         Ok(Rotated {
             layer,
@@ -145,6 +155,26 @@ impl<'a, D: Disk> Custodian<'a, D> {
             to,
             keyring_sequence: self.keyring().sequence().number(),
         })
+    }
+
+    /// The key and the version that wrap a layer's root.
+    fn wrapped_by(&self, layer: Layer) -> Result<(KeyUri, KeyVersion), Error> {
+        self.keyring()
+            .wraps()
+            .iter()
+            .find(|wrap| wrap.layer == layer)
+            .map(|wrap| (wrap.key.clone(), wrap.wrapped.version.clone()))
+            .ok_or(Error::Misuse {
+                what: "the store has no such layer",
+            })
+    }
+
+    /// Puts on record that the keys were checked again by hand: the store has just been unlocked.
+    ///
+    /// # Errors
+    /// [`Error::Audit`].
+    pub fn record_revalidation(&self) -> Result<(), Error> {
+        self.record(&self.log()?, Action::StateRevalidated, None)
     }
 
     /// Declares that this old copy is the store from now on. Its keyring outranks every one that was seen before.

@@ -3,9 +3,12 @@
 mod audit_prove;
 mod audit_show;
 mod audit_verify;
+mod drill;
 mod key;
 mod keys_list;
+mod rekey;
 mod restore;
+mod revalidate;
 mod rotate_kek;
 mod scrub;
 mod shell;
@@ -42,6 +45,9 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Rotate(Rotate::Kek(options)) => rotate_kek::run(context, &options)?,
         Command::Keys(Keys::List(options)) => keys_list::run(context, &options)?,
         Command::Restore(options) => restore::run(context, &options)?,
+        Command::Rekey(options) => rekey::run(context, &options)?,
+        Command::Revalidate(options) => revalidate::run(context, &options)?,
+        Command::Drill(options) => drill::run(context, &options)?,
         Command::Audit(Audit::Verify(options)) => audit_verify::run(context, &options)?,
     };
     answer.print(context.json)?;

@@ -1,8 +1,8 @@
 //! `cofferdam rotate kek`
 
 use cofferdam_keys::Layer;
-use cofferdam_sealed_file::Custodian;
-use serde_json::json;
+use cofferdam_sealed_file::{Custodian, Rotated};
+use serde_json::{Value, json};
 
 use crate::args::{LayerChoice, RotateKek};
 use crate::context::{Context, absolute};
@@ -30,16 +30,8 @@ pub(crate) fn run(context: &Context, options: &RotateKek) -> Result<Answer, Fail
         let rotated = custodian
             .rotate_kek(layer)
             .map_err(|error| after(&lines, Failure::from(error).about(&path)))?;
-        lines.push(format!(
-            "{layer} layer: from version {} to version {}, keyring sequence {}",
-            rotated.from, rotated.to, rotated.keyring_sequence
-        ));
-        list.push(json!({
-            "layer": layer.to_string(),
-            "from": rotated.from.to_string(),
-            "to": rotated.to.to_string(),
-            "keyring_sequence": rotated.keyring_sequence,
-        }));
+        lines.push(line(&rotated));
+        list.push(self::json(&rotated));
     }
     Ok(Answer {
         text: lines.join("\n"),
@@ -47,8 +39,26 @@ pub(crate) fn run(context: &Context, options: &RotateKek) -> Result<Answer, Fail
     })
 }
 
+/// A rotation for a person.
+pub(crate) fn line(rotated: &Rotated) -> String {
+    format!(
+        "{} layer: from version {} to version {}, keyring sequence {}",
+        rotated.layer, rotated.from, rotated.to, rotated.keyring_sequence
+    )
+}
+
+/// A rotation for a script.
+pub(crate) fn json(rotated: &Rotated) -> Value {
+    json!({
+        "layer": rotated.layer.to_string(),
+        "from": rotated.from.to_string(),
+        "to": rotated.to.to_string(),
+        "keyring_sequence": rotated.keyring_sequence,
+    })
+}
+
 /// A failure at the second layer does not take the first one back.
-fn after(done: &[String], failure: Failure) -> Failure {
+pub(crate) fn after(done: &[String], failure: Failure) -> Failure {
     match done {
         [] => failure,
         done => Failure {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use cofferdam_keys::KeyUri;
+use cofferdam_keys::{KeyUri, LeasePolicy};
 use cofferdam_sealed_file::{AuditPlace, Opener};
 use cofferdam_sqlite::{Sealed, clear_last_error, last_error};
 use cofferdam_vaults::Vaults;
@@ -44,6 +44,7 @@ impl Stage {
             audit_required: true,
             room_for_second_layer: true,
             passphrases: Arc::new(|_| None),
+            lease: LeasePolicy::default(),
         };
         let vaults = Arc::new(Vaults::new(settings.passphrases.clone()));
         let opener = Arc::new(settings.opener_with(vaults.clone())?);
