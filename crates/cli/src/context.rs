@@ -44,7 +44,7 @@ impl Context {
         if global.passphrase {
             settings.passphrases = asking();
         }
-        let vaults = Arc::new(Vaults::new(settings.passphrases.clone()));
+        let vaults = Arc::new(settings.vaults());
         Ok(Context {
             settings,
             vaults,

@@ -28,6 +28,7 @@ mod encoding;
 mod error;
 mod ids;
 mod keyring;
+mod preflight;
 mod random;
 mod secret;
 mod slots;
@@ -50,11 +51,13 @@ pub use encoding::{
 pub use error::KeysError;
 pub use ids::{DekId, FileId, NotAnId, StoreId};
 pub use keyring::{Keyring, NewKeyring, Pins, UncheckedKeyring};
+pub use preflight::{CLOCK_SKEW_MAX_S, Finding, Severity, preflight};
 pub use secret::Secret;
 pub use slots::{KeyringSlots, OtherSlot, Slot, Unlocked};
 pub use suite::{Algorithm, Layer, Suite, UnknownSuite};
 pub use uri::{KEY_URI_LEN_MAX, KEY_VERSION_LEN_MAX, KeyScheme, KeyUri, KeyVersion, NotAKeyUri};
 pub use vault::{
-    KeyDescription, KeyState, KeyVault, NoSuchVault, Reason, Refusal, Revocation, VaultSet,
-    VersionDescription, WRAPPED_ROOT_LEN, WrapAlgorithm, WrapContext, Wrapped,
+    KeyDescription, KeyState, KeyVault, NoSuchVault, Reason, Recovery, Refusal, Revocation,
+    VaultRequest, VaultSet, VersionDescription, WRAPPED_ROOT_LEN, WrapAlgorithm, WrapContext,
+    Wrapped,
 };

@@ -118,7 +118,13 @@ impl<'a> Custodian<'a> {
             .map(|wrap| wrap.wrapped.version.clone())
             .expect("a rewrapped layer has a wrap");
         self.put(next)?;
-        self.record(&log, Action::KeyRewrap, Some(described(&to)))?;
+        let event = self.opener.event(
+            Action::KeyRewrap,
+            &self.path,
+            self.keyring(),
+            Some(described(&to)),
+        );
+        log.record(&self.opener.with_call(event, &key))?;
         self.erase_old()?;
         Ok(Rotated {
             layer,

@@ -9,7 +9,7 @@ use cofferdam_keys::KeyUri;
 use cofferdam_sealed_file::{AuditPlace, Opener};
 use cofferdam_sqlite::{Sealed, clear_last_error, last_error};
 use cofferdam_vaults::Vaults;
-use cofferdam_wiring::Settings;
+use cofferdam_wiring::{Azure, Settings};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -38,12 +38,15 @@ impl Stage {
         let (customer, infrastructure) = (key("customer.key")?, key("infrastructure.key")?);
         let settings = Settings {
             customer: Some(customer.clone()),
+            customer_version: None,
             infrastructure: Some(infrastructure.clone()),
+            infrastructure_version: None,
             suite: None,
             audit: AuditPlace::Beside,
             audit_required: true,
             room_for_second_layer: true,
             passphrases: Arc::new(|_| None),
+            azure: Azure::default(),
         };
         let vaults = Arc::new(Vaults::new(settings.passphrases.clone()));
         let opener = Arc::new(settings.opener_with(vaults.clone())?);
