@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use cofferdam_audit::Clock;
-use cofferdam_keys::{LeasePolicy, LeaseTerms, Leases};
+use cofferdam_keys::{Clock, LeasePolicy, LeaseTerms, Leases};
 
 /// Leases for which no time passes, so that no vault is asked again.
 pub fn quiet_leases(clock: Clock) -> Leases {

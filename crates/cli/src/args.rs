@@ -19,10 +19,11 @@ pub(crate) struct Cli {
 /// Options of every command. They override the environment.
 #[derive(Args, Clone)]
 pub(crate) struct Global {
-    /// The customer's key: file:PATH. Existing databases must be under it
+    /// The customer's key: file:PATH or https://HOST/keys/NAME. Existing databases must be under it. In Azure, a /VERSION at the
+    /// end is the one that wraps, whatever newer ones there are
     #[arg(long, global = true, value_name = "KEY")]
     pub(crate) customer: Option<String>,
-    /// The infrastructure's key: file:PATH. With it, new databases have two layers
+    /// The infrastructure's key, in the same forms. With it, new databases have two layers
     #[arg(long, global = true, value_name = "KEY")]
     pub(crate) infrastructure: Option<String>,
     /// A directory below which audit logs are, or `none`; without it they lie beside each database
@@ -323,6 +324,10 @@ Environment:
   COFFERDAM_AUDIT_REQUIRED=1  a database without its audit log is refused
   COFFERDAM_PROBE_INTERVAL, COFFERDAM_OUTAGE_GRACE, COFFERDAM_REVOKE_DEADLINE  seconds; how soon a revoked key closes an open database
   COFFERDAM_PASSPHRASE, COFFERDAM_PASSPHRASE_FILE  the passphrase of key files that have one
+  AZURE_TENANT_ID, AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE  who we are to vaults in Azure;
+    without them, the machine's managed identity
+  COFFERDAM_INFRASTRUCTURE_AZURE_…  the same for the infrastructure's key
+  AZURE_AUTHORITY_HOST, SSL_CERT_FILE  another cloud to log in to; certificate authorities to trust as well
   NO_COLOR  no colours
 
 `cofferdam demo` shows everything in a minute, on data of its own.";

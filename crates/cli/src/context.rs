@@ -47,7 +47,7 @@ impl Context {
         if global.passphrase {
             settings.passphrases = asking();
         }
-        let vaults = Arc::new(Vaults::new(settings.passphrases.clone()));
+        let vaults = Arc::new(settings.vaults());
         let mut named = BTreeMap::new();
         for (layer, option, key) in [
             (Layer::Customer, &global.customer, &settings.customer),

@@ -254,6 +254,7 @@ fn read_wrap(reader: &mut Reader<'_>) -> Result<RootWrap, KeysError> {
         .parse()
         .map_err(|_| structure("version"))?;
     check((1..=BLOB_LEN_MAX).contains(&blob_len), "blob_len")?;
+    check(algorithm.allows_blob_len(blob_len), "blob_len")?;
     let blob = reader.bytes(blob_len)?.to_vec();
     Ok(RootWrap {
         layer,

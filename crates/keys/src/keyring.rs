@@ -528,6 +528,7 @@ fn wrap_root(
             key: key.clone(),
             version: Some(wrapped.version),
             detail: "the vault did not give back what it had just wrapped".to_owned(),
+            retry_after: None,
         }));
     }
     let commitment = derive::root_commitment(root, layer, store);

@@ -29,6 +29,7 @@ mod error;
 mod ids;
 mod keyring;
 mod lease;
+mod preflight;
 mod random;
 mod secret;
 mod slots;
@@ -55,11 +56,13 @@ pub use lease::{
     Change, Fenced, Holder, Lease, LeasePolicy, LeaseTerms, Leases, Monotonic, NotAPolicy,
     Standing, Wiped,
 };
+pub use preflight::{CLOCK_SKEW_MAX_S, Finding, Severity, preflight};
 pub use secret::Secret;
 pub use slots::{KeyringSlots, OtherSlot, Slot, Unlocked};
 pub use suite::{Algorithm, Layer, Suite, UnknownSuite};
 pub use uri::{KEY_URI_LEN_MAX, KEY_VERSION_LEN_MAX, KeyScheme, KeyUri, KeyVersion, NotAKeyUri};
 pub use vault::{
-    KeyDescription, KeyState, KeyVault, NoSuchVault, Reason, Refusal, Revocation, VaultSet,
-    VersionDescription, WRAPPED_ROOT_LEN, WrapAlgorithm, WrapContext, Wrapped,
+    KeyDescription, KeyState, KeyVault, NoSuchVault, Reason, Recovery, Refusal, Revocation,
+    VaultRequest, VaultSet, VersionDescription, WRAPPED_ROOT_LEN, WrapAlgorithm, WrapContext,
+    Wrapped,
 };

@@ -74,6 +74,7 @@ impl TestKey {
             key: self.uri.clone().unwrap(),
             version: Some(number.to_string().parse().unwrap()),
             detail: "as the test said".to_owned(),
+            retry_after: None,
         };
         match *self.refusal.lock().unwrap() {
             Some((None, reason)) => return Err(refuse(reason)),
@@ -119,6 +120,7 @@ impl KeyVault for TestKey {
             key: self.uri.clone().unwrap(),
             version: Some(wrapped.version.clone()),
             detail: String::new(),
+            retry_after: None,
         };
         let kek = self.answer(wrapped.version.as_str().parse().unwrap_or(0))?;
         let mut room = [0; WRAPPED_ROOT_LEN + 8];

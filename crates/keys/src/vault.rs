@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cofferdam_audit::UnixTime;
 
@@ -58,6 +59,21 @@ pub trait KeyVault: Send + Sync {
     ///
     /// A [`Refusal`] when the vault does not say.
     fn versions(&self) -> Result<Vec<VersionDescription>, Refusal>;
+
+    /// The last call that this object has made, for the audit log; `None` where there is no service that keeps a log.
+    /// When threads share the object, it may be another thread's.
+    fn last_request(&self) -> Option<VaultRequest> {
+        None
+    }
+}
+
+/// One call, as a vault's own log names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultRequest {
+    /// The id that was sent along.
+    pub correlation_id: String,
+    /// The id that the vault gave, if it answered with one.
+    pub request_id: Option<String>,
 }
 
 /// Finds the vault for a key.
@@ -100,6 +116,8 @@ pub struct Wrapped {
 pub enum WrapAlgorithm {
     /// AES-256-KW, RFC 3394.
     Aes256Kw = 1,
+    /// RSAES-OAEP with SHA-256 and MGF1 with SHA-256, RFC 8017 section 7.1, and a key of 2048, 3072 or 4096 bits.
+    RsaOaep256 = 2,
 }
 
 impl WrapAlgorithm {
@@ -112,7 +130,28 @@ impl WrapAlgorithm {
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Aes256Kw),
+            2 => Some(Self::RsaOaep256),
             _ => None,
+        }
+    }
+
+    /// Whether only who may use the key in the vault can make a blob that unwraps.
+    ///
+    /// It is not so for RSA: anyone who has the public key can wrap a root of their own choice, which then unwraps like
+    /// any other. It does not help them with a store that has data, whose MACs and tags are under the true root; a new or
+    /// empty store they can replace. Where that matters, the root's commitment has to be known from elsewhere.
+    pub const fn authenticates(self) -> bool {
+        match self {
+            Self::Aes256Kw => true,
+            Self::RsaOaep256 => false,
+        }
+    }
+
+    /// Whether a blob of this many bytes can come from the algorithm (format section 6).
+    pub(crate) fn allows_blob_len(self, len: usize) -> bool {
+        match self {
+            Self::Aes256Kw => true,
+            Self::RsaOaep256 => matches!(len, 256 | 384 | 512),
         }
     }
 }
@@ -134,6 +173,27 @@ pub struct KeyDescription {
     pub version_count: usize,
     /// The version that `wrap` uses, when there is one.
     pub latest: Option<KeyVersion>,
+    /// From when on that version, or without one the newest, may be used.
+    pub not_before: Option<UnixTime>,
+    /// When the use of that version must end.
+    pub expires_at: Option<UnixTime>,
+    /// What happens to keys that are deleted, where the vault says it.
+    pub recovery: Option<Recovery>,
+    /// What the vault lets be done with that version, where it says it: `wrapKey`, `unwrapKey`.
+    pub operations: Option<Vec<String>>,
+    /// What the vault's own clock said when it answered.
+    pub vault_time: Option<UnixTime>,
+}
+
+/// What happens to keys that are deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// A deleted key can be recovered.
+    pub soft_delete: bool,
+    /// Nobody can destroy a deleted key before its time.
+    pub purge_protection: bool,
+    /// For how many days it can be recovered.
+    pub days: Option<u16>,
 }
 
 /// What a vault says about one version of a key.
@@ -145,6 +205,8 @@ pub struct VersionDescription {
     pub state: KeyState,
     /// When the version was made.
     pub created_at: Option<UnixTime>,
+    /// From when on it may be used.
+    pub not_before: Option<UnixTime>,
     /// When its use must end. Vaults do not always enforce it, so callers judge it themselves.
     pub expires_at: Option<UnixTime>,
 }
@@ -170,6 +232,8 @@ pub struct Refusal {
     pub version: Option<KeyVersion>,
     /// What happened, for a person. Never key material.
     pub detail: String,
+    /// How long the vault asks to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 /// The class of a vault's refusal (design section 6).

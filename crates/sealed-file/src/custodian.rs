@@ -147,7 +147,13 @@ impl<'a, D: Disk> Custodian<'a, D> {
             .rewrap(layer, key, &*self.opener.vaults, now)?;
         self.put(next)?;
         let (_, to) = self.wrapped_by(layer)?;
-        self.record(&log, action, Some(described(key, &to)))?;
+        let event = self.opener.event(
+            action,
+            &self.path,
+            self.keyring(),
+            Some(described(key, &to)),
+        );
+        log.record(&self.opener.with_call(event, key))?;
         self.erase_old()?;
         Ok(Rotated {
             layer,

@@ -177,7 +177,7 @@ impl Opener {
             self.set_old_log_aside(path, keyring.store_id())?;
             let log = self.create_log(path, keyring.store_id(), &data_keys)?;
             for wrap in keyring.wraps() {
-                log.record(&self.event(
+                let event = self.event(
                     Action::KeyCreate,
                     path,
                     &keyring,
@@ -188,7 +188,8 @@ impl Opener {
                         layer: Some(wrap.layer as u8),
                         ..EventKey::default()
                     }),
-                ))?;
+                );
+                log.record(&self.with_call(event, &wrap.key))?;
             }
         }
         self.recorded.first(keyring.store_id());
@@ -296,7 +297,7 @@ impl Opener {
             return Ok(());
         };
         for wrap in unlocked.keyring.wraps() {
-            log.record(&self.event(
+            let event = self.event(
                 Action::UseUnwrap,
                 path,
                 &unlocked.keyring,
@@ -307,7 +308,8 @@ impl Opener {
                     layer: Some(wrap.layer as u8),
                     ..EventKey::default()
                 }),
-            ))?;
+            );
+            log.record(&self.with_call(event, &wrap.key))?;
         }
         Ok(())
     }
@@ -346,6 +348,19 @@ impl Opener {
             seed.expose(),
             self.clock,
         )?)
+    }
+
+    /// The same event with the ids of the call that was just made for a key, by which the vault's own log knows it.
+    pub(crate) fn with_call(&self, event: Event, key: &KeyUri) -> Event {
+        let vault = self.vaults.vault(key).ok();
+        let Some(request) = vault.and_then(|vault| vault.last_request()) else {
+            return event;
+        };
+        let event = event.with_correlation(request.correlation_id);
+        match request.request_id {
+            Some(id) => event.with_request(id),
+            None => event,
+        }
     }
 
     /// A success that concerns a store under a custodian's hand.

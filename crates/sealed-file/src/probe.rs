@@ -63,6 +63,7 @@ impl Opener {
             key: key.uri.clone(),
             version: None,
             detail: error.to_string(),
+            retry_after: None,
         })
     }
 
@@ -77,6 +78,7 @@ impl Opener {
             key: wrap.key.clone(),
             version: Some(wrap.wrapped.version.clone()),
             detail,
+            retry_after: None,
         }
     }
 

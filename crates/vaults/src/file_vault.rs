@@ -318,6 +318,7 @@ impl FileVault {
             key: self.key.clone(),
             version: None,
             detail: detail.to_owned(),
+            retry_after: None,
         }
     }
 }
@@ -333,6 +334,11 @@ impl KeyVault for FileVault {
             created_at: file.versions.first().map(|version| at(version.created_at)),
             version_count: file.versions.len(),
             latest: latest(&file).map(version_name),
+            not_before: None,
+            expires_at: None,
+            recovery: None,
+            operations: None,
+            vault_time: None,
         })
     }
 
@@ -408,6 +414,7 @@ impl KeyVault for FileVault {
                     version: version_name(index),
                     state: version.state,
                     created_at: Some(at(version.created_at)),
+                    not_before: None,
                     expires_at: None,
                 });
         Ok(versions.collect())

@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod azure;
 mod error;
 mod file_vault;
 mod key_file;
@@ -25,6 +26,7 @@ mod passphrase;
 mod set;
 mod storage;
 
+pub use azure::{AzureSettings, AzureSource, AzureVault};
 pub use error::VaultsError;
 pub use file_vault::{FileVault, Which};
 pub use key_file::{

@@ -3,16 +3,23 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cofferdam_keys::{KeyUri, KeyVault, NoSuchVault, VaultSet};
+use cofferdam_keys::{Clock, KeyScheme, KeyUri, KeyVault, NoSuchVault, VaultSet};
 
-use crate::{FileVault, PassphraseSource};
+use crate::{AzureSource, AzureVault, FileVault, PassphraseSource};
 
-/// Finds the vault for every key that this build can use: key files.
+/// Finds the vault for every key that this build can use: key files, and keys in Azure.
 ///
-/// A key that was found once is the same object ever after, with what it remembers of a passphrase.
+/// A key that was found once is the same object ever after, with what it remembers of a passphrase or a login.
 pub struct Vaults {
     passphrases: PassphraseSource,
     files: Mutex<HashMap<KeyUri, Arc<FileVault>>>,
+    azure: Option<Azure>,
+}
+
+struct Azure {
+    source: AzureSource,
+    clock: Clock,
+    keys: Mutex<HashMap<KeyUri, Arc<AzureVault>>>,
 }
 
 impl Vaults {
@@ -21,7 +28,19 @@ impl Vaults {
         Self {
             passphrases,
             files: Mutex::default(),
+            azure: None,
         }
+    }
+
+    /// The same vaults, with Azure beside them. Without, keys in Azure are not found.
+    #[must_use]
+    pub fn with_azure(mut self, source: AzureSource, clock: Clock) -> Self {
+        self.azure = Some(Azure {
+            source,
+            clock,
+            keys: Mutex::default(),
+        });
+        self
     }
 
     /// Vaults that have no passphrase to give.
@@ -47,6 +66,21 @@ impl Vaults {
 
 impl VaultSet for Vaults {
     fn vault(&self, key: &KeyUri) -> Result<Arc<dyn KeyVault>, NoSuchVault> {
-        self.file(key).map(|vault| vault as Arc<dyn KeyVault>)
+        match (key.scheme(), &self.azure) {
+            (KeyScheme::AzureKeyVault, Some(azure)) => Ok(azure.key(key)?),
+            _ => Ok(self.file(key)?),
+        }
+    }
+}
+
+impl Azure {
+    fn key(&self, key: &KeyUri) -> Result<Arc<AzureVault>, NoSuchVault> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(vault) = keys.get(key) {
+            return Ok(Arc::clone(vault));
+        }
+        let vault = Arc::new(AzureVault::new(key, (self.source)(key), self.clock)?);
+        keys.insert(key.clone(), Arc::clone(&vault));
+        Ok(vault)
     }
 }

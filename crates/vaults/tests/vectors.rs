@@ -425,6 +425,7 @@ impl Kek {
             key: self.key.clone(),
             version: Some(version.clone()),
             detail: String::new(),
+            retry_after: None,
         }
     }
 }

@@ -13,6 +13,9 @@
 //! | `COFFERDAM_OUTAGE_GRACE` | seconds for which an open database is served while a vault cannot be reached; default 600 |
 //! | `COFFERDAM_REVOKE_DEADLINE` | seconds after which a vault's *no* counts although it could not be confirmed; default 60 |
 //! | `COFFERDAM_PASSPHRASE`, `COFFERDAM_PASSPHRASE_FILE` | the passphrase of key files that have one |
+//! | `AZURE_…`, `IDENTITY_…`, `SSL_CERT_FILE`, `COFFERDAM_INFRASTRUCTURE_AZURE_…` | who we are to vaults in Azure, see [`Azure`] |
+
+mod azure;
 
 use std::env;
 use std::fmt;
@@ -22,18 +25,24 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cofferdam_audit::{Actor, ActorKind, Source, UnixTime};
-use cofferdam_keys::{KeyUri, Layer, LeasePolicy, LeaseTerms, Leases, Pins, Suite};
+use cofferdam_keys::{KeyUri, KeyVersion, Layer, LeasePolicy, LeaseTerms, Leases, Pins, Suite};
 use cofferdam_sealed_file::{AuditPlace, NewStore, Opener, Recorded};
 use cofferdam_vaults::{PassphraseSource, Vaults};
 use zeroize::Zeroizing;
+
+pub use azure::Azure;
 
 /// What an opener is made from.
 #[derive(Clone)]
 pub struct Settings {
     /// The customer's key.
     pub customer: Option<KeyUri>,
+    /// The one version of it to wrap under; `None` follows rotations.
+    pub customer_version: Option<KeyVersion>,
     /// The infrastructure's key.
     pub infrastructure: Option<KeyUri>,
+    /// The one version of it to wrap under; `None` follows rotations.
+    pub infrastructure_version: Option<KeyVersion>,
     /// The suite of new databases; `None`: by the number of keys.
     pub suite: Option<Suite>,
     /// Where audit logs are.
@@ -46,6 +55,8 @@ pub struct Settings {
     pub passphrases: PassphraseSource,
     /// How long keys stay in memory on what answer.
     pub lease: LeasePolicy,
+    /// Who we are to vaults in Azure.
+    pub azure: Azure,
 }
 
 /// A setting that cannot be understood.
@@ -65,6 +76,25 @@ impl fmt::Display for SettingError {
 
 impl std::error::Error for SettingError {}
 
+impl Default for Settings {
+    /// What holds where nothing is said: no keys, the audit log beside each database, no passphrases and no logins.
+    fn default() -> Settings {
+        Settings {
+            customer: None,
+            customer_version: None,
+            infrastructure: None,
+            infrastructure_version: None,
+            suite: None,
+            audit: AuditPlace::Beside,
+            audit_required: false,
+            room_for_second_layer: true,
+            passphrases: Arc::new(|_| None),
+            lease: LeasePolicy::default(),
+            azure: Azure::default(),
+        }
+    }
+}
+
 impl Settings {
     /// The settings that the environment makes.
     ///
@@ -72,14 +102,11 @@ impl Settings {
     /// [`SettingError`] for a variable that is set and cannot be understood.
     pub fn from_environment() -> Result<Settings, SettingError> {
         let mut settings = Settings {
-            customer: None,
-            infrastructure: None,
-            suite: None,
-            audit: AuditPlace::Beside,
             audit_required: env::var_os("COFFERDAM_AUDIT_REQUIRED").is_some_and(|v| v == "1"),
-            room_for_second_layer: true,
             passphrases: Arc::new(|_| passphrase_from_environment()),
             lease: lease_from_environment()?,
+            azure: Azure::from_environment()?,
+            ..Settings::default()
         };
         for name in ["customer", "infrastructure", "suite", "audit"] {
             let variable = format!("COFFERDAM_{}", name.to_ascii_uppercase());
@@ -110,8 +137,14 @@ impl Settings {
             what,
         };
         match name {
-            "customer" => self.customer = Some(key(value).map_err(wrong)?),
-            "infrastructure" => self.infrastructure = Some(key(value).map_err(wrong)?),
+            "customer" => {
+                let (key, version) = key_and_version(value).map_err(wrong)?;
+                (self.customer, self.customer_version) = (Some(key), version);
+            }
+            "infrastructure" => {
+                let (key, version) = key_and_version(value).map_err(wrong)?;
+                (self.infrastructure, self.infrastructure_version) = (Some(key), version);
+            }
             "suite" => {
                 let number = value
                     .parse()
@@ -137,9 +170,14 @@ impl Settings {
         let mut changed = self.clone();
         changed.set(name, value)?;
         let keeps = match name {
-            "customer" => self.customer.is_none() || self.customer == changed.customer,
+            "customer" => {
+                let same = self.customer_version == changed.customer_version;
+                self.customer.is_none() || self.customer == changed.customer && same
+            }
             "infrastructure" => {
-                self.infrastructure.is_none() || self.infrastructure == changed.infrastructure
+                let same = self.infrastructure_version == changed.infrastructure_version;
+                self.infrastructure.is_none()
+                    || self.infrastructure == changed.infrastructure && same
             }
             "suite" => self.suite.is_none() || self.suite == changed.suite,
             _ => {
@@ -188,7 +226,13 @@ impl Settings {
     /// # Errors
     /// As [`Settings::suite`].
     pub fn opener(&self) -> Result<Opener, SettingError> {
-        self.opener_with(Arc::new(Vaults::new(self.passphrases.clone())))
+        self.opener_with(Arc::new(self.vaults()))
+    }
+
+    /// The vaults, with the passphrases and identities of these settings.
+    #[must_use]
+    pub fn vaults(&self) -> Vaults {
+        Vaults::new(self.passphrases.clone()).with_azure(azure::source(self), now)
     }
 
     /// The same with vaults that exist already.
@@ -236,14 +280,19 @@ impl Settings {
 /// # Errors
 /// A text that says what is wrong with it.
 pub fn key(text: &str) -> Result<KeyUri, String> {
-    let here = env::current_dir().map_err(|error| format!("the current directory: {error}"))?;
-    match KeyUri::parse_typed(text, &here) {
-        Ok((key, None)) => Ok(key),
-        Ok((_, Some(_))) => Err(format!(
-            "{text:?} names a version; name the key, and its newest version is used"
-        )),
-        Err(error) => Err(format!("{text:?}: {error}")),
+    match key_and_version(text)? {
+        (key, None) => Ok(key),
+        (_, Some(_)) => Err(format!("{text:?} names a version, where a key is meant")),
     }
+}
+
+/// The same for a key of which one version may be chosen: `https://HOST/keys/NAME/VERSION`.
+///
+/// # Errors
+/// As [`key`].
+pub fn key_and_version(text: &str) -> Result<(KeyUri, Option<KeyVersion>), String> {
+    let here = env::current_dir().map_err(|error| format!("the current directory: {error}"))?;
+    KeyUri::parse_typed(text, &here).map_err(|error| format!("{text:?}: {error}"))
 }
 
 /// The time.

@@ -7,7 +7,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use cofferdam_keys::{KeyUri, Suite};
-use cofferdam_sealed_file::AuditPlace;
 use cofferdam_sqlite::Sealed;
 use cofferdam_vaults::Vaults;
 use cofferdam_wiring::Settings;
@@ -155,10 +154,8 @@ fn sealed(suite: Suite, keys: &Path) -> Result<Sealed, String> {
             _ => Some(make("infrastructure.key")?),
         },
         suite: Some(suite),
-        audit: AuditPlace::Beside,
         audit_required: true,
-        room_for_second_layer: true,
-        passphrases: Arc::new(|_| None),
+        ..Settings::default()
     };
     let opener = settings
         .opener_with(vaults)

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use cofferdam_keys::{KeyUri, LeasePolicy};
-use cofferdam_sealed_file::{AuditPlace, Opener};
+use cofferdam_keys::KeyUri;
+use cofferdam_sealed_file::Opener;
 use cofferdam_sqlite::{Sealed, clear_last_error, last_error};
 use cofferdam_vaults::Vaults;
 use cofferdam_wiring::Settings;
@@ -39,12 +39,8 @@ impl Stage {
         let settings = Settings {
             customer: Some(customer.clone()),
             infrastructure: Some(infrastructure.clone()),
-            suite: None,
-            audit: AuditPlace::Beside,
             audit_required: true,
-            room_for_second_layer: true,
-            passphrases: Arc::new(|_| None),
-            lease: LeasePolicy::default(),
+            ..Settings::default()
         };
         let vaults = Arc::new(Vaults::new(settings.passphrases.clone()));
         let opener = Arc::new(settings.opener_with(vaults.clone())?);

@@ -66,6 +66,7 @@ impl DrillVaults {
             key: key.clone(),
             version: Some(wrapped.version.clone()),
             detail: "this is a drill; the key itself was not touched".to_owned(),
+            retry_after: None,
         })
     }
 }

@@ -565,6 +565,31 @@ fn the_reserved_suite_is_refused_by_name() {
     );
 }
 
+#[test]
+fn a_blob_of_rsa_has_the_length_of_its_key() {
+    let (_, keyring, _) = new_store(Suite::One);
+    let parses = |len: usize| {
+        let mut contents = keyring.contents.clone();
+        contents.wraps[0].wrapped.algorithm = crate::WrapAlgorithm::RsaOaep256;
+        contents.wraps[0].wrapped.blob = vec![7; len];
+        let body = contents.encode().unwrap();
+        let mut slot = [0; KEYRING_LEN];
+        slot[..body.len()].copy_from_slice(&body);
+        UncheckedKeyring::parse(&slot)
+            .map(|parsed| parsed.wraps()[0].wrapped.algorithm.authenticates())
+    };
+    for len in [256, 384, 512] {
+        assert_eq!(parses(len), Ok(false), "{len}");
+    }
+    for len in [1, 88, 255, 257, 383, 511, 513, 1024] {
+        assert_eq!(
+            parses(len),
+            Err(KeysError::Structure { field: "blob_len" }),
+            "{len}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn any_contents_read_back_as_they_were_written(contents in any_contents()) {
@@ -637,14 +662,18 @@ fn any_contents() -> impl Strategy<Value = Contents> {
 
 fn any_wrap(layer: Layer, index: usize, byte: u8) -> RootWrap {
     let version = "7".repeat(1 + usize::from(byte)).parse().unwrap();
-    let algorithm = crate::WrapAlgorithm::Aes256Kw;
+    let (algorithm, blob_len) = match byte % 4 {
+        0 => (crate::WrapAlgorithm::RsaOaep256, 256),
+        1 => (crate::WrapAlgorithm::RsaOaep256, 384),
+        _ => (crate::WrapAlgorithm::Aes256Kw, 1 + usize::from(byte) * 4),
+    };
     RootWrap {
         layer,
         key: format!("file:/keys/{index} é").parse().unwrap(),
         wrapped: Wrapped {
             version,
             algorithm,
-            blob: vec![byte; 1 + usize::from(byte) * 4],
+            blob: vec![byte; blob_len],
         },
         wrapped_at: u64::from(byte) << 40,
         commitment: [byte; 32],

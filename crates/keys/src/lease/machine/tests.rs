@@ -208,6 +208,7 @@ fn refusal(reason: Reason) -> Refusal {
         key: "file:/customer.key".parse().unwrap(),
         version: None,
         detail: "test".to_owned(),
+        retry_after: None,
     }
 }
 
