@@ -6,8 +6,11 @@
 //! | 403 `KeyDisabled` | the version is disabled; whether the key is, the list of versions tells |
 //! | 403 `ForbiddenByRbac`, `ForbiddenByPolicy`, and 403 with any other code | `Revoked(Permission)` |
 //! | 403 `ForbiddenByFirewall`, `ForbiddenByConnection` | `Revoked(Permission)`: whoever closes a vault's network to us has said *no*, as Azure Database for PostgreSQL sees it too |
+//! | 403 `KeyExpired` | `Revoked(Expired)`, where our own clock did not see it |
+//! | 403 `KeyNotYetValid` | `PolicyMismatch`, the same |
 //! | 404 | the version or the key is missing; the deleted keys tell more |
 //! | 409 `ObjectIsBeingDeleted`, `ObjectIsDeletedButRecoverable` | `Revoked(Deleted)` |
+//! | 409 `ObjectIsBeingRecovered` | `Unreachable`: the key is coming back |
 //! | 429 | `Throttled` |
 //! | 400 to an unwrap | `Corrupt`: the version did not make these bytes |
 //! | 400 otherwise | `PolicyMismatch`: the key cannot do what is asked |
@@ -81,11 +84,14 @@ pub(super) fn classify(answer: &Answer, asked: Asked) -> Result<(), Verdict> {
             Reason::Revoked(Revocation::Permission),
             format!("the vault's firewall does not let this machine in: {detail}"),
         ),
+        (403, "KeyExpired") => refused(Reason::Revoked(Revocation::Expired), detail),
+        (403, "KeyNotYetValid") => refused(Reason::PolicyMismatch, detail),
         (403, _) => refused(Reason::Revoked(Revocation::Permission), detail),
         (404, _) => Err(Verdict::Missing(detail)),
         (409, "ObjectIsBeingDeleted" | "ObjectIsDeletedButRecoverable") => {
             refused(Reason::Revoked(Revocation::Deleted), detail)
         }
+        (409, "ObjectIsBeingRecovered") => refused(Reason::Unreachable, detail),
         _ => refused(Reason::PolicyMismatch, detail),
     }
 }
@@ -214,6 +220,15 @@ mod tests {
                 "Revoked(Deleted)",
             ),
             (409, "Conflict", "", Wrap, "PolicyMismatch"),
+            (
+                409,
+                "Conflict",
+                "ObjectIsBeingRecovered",
+                Wrap,
+                "Unreachable",
+            ),
+            (403, "Forbidden", "KeyExpired", Wrap, "Revoked(Expired)"),
+            (403, "Forbidden", "KeyNotYetValid", Wrap, "PolicyMismatch"),
             (408, "RequestTimeout", "", Unwrap, "Unreachable"),
             (429, "Throttled", "", Unwrap, "Throttled"),
             (500, "InternalServerError", "", Unwrap, "Unreachable"),
