@@ -1,0 +1,3 @@
+//! The keyvault-mock command.
+
+fn main() {}

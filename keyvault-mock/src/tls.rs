@@ -1,0 +1,1 @@
+//! Certificates. (server.rs calls: `Tls::open(directory: Option<&Path>, vault_names: &[String], now: i64) -> Result<Tls, String>`, `ca_pem(&self) -> &str`, `config(&self) -> Arc<rustls::ServerConfig>`, `expired_config(&self)`.)

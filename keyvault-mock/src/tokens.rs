@@ -1,0 +1,1 @@
+//! Tokens. (server.rs calls: `Tokens::new(..)`, `route(&self, &Request, base_url: &str, now: i64) -> Option<Reply>` for its paths before the challenge, `validate(&self, bearer: &str, now: i64) -> Result<Caller, TokenError>`; `TokenError: Display` is the 401's message; `tenant(&self) -> &str` for the challenge; `client_id`/`client_secret`.)
