@@ -140,10 +140,24 @@ pub fn entra_timestamp(seconds: i64) -> String {
     format!("{date} {time}Z")
 }
 
-/// Date and time of day in the proleptic Gregorian calendar, after Howard Hinnant's `civil_from_days`
-/// (<https://howardhinnant.github.io/date_algorithms.html>): years begin in March, so that the leap
-/// day is the last one, and eras have 146,097 days.
 fn civil(seconds: i64) -> (String, String) {
+    let (year, month, day) = calendar_day(seconds);
+    let second = seconds.rem_euclid(86_400);
+    (
+        format!("{year:04}-{month:02}-{day:02}"),
+        format!(
+            "{:02}:{:02}:{:02}",
+            second / 3600,
+            second / 60 % 60,
+            second % 60
+        ),
+    )
+}
+
+/// Year, month and day in UTC of the proleptic Gregorian calendar, after Howard Hinnant's `civil_from_days`
+/// (<https://howardhinnant.github.io/date_algorithms.html>): years begin in March, so that the leap day is the last
+/// one, and eras have 146,097 days.
+pub(crate) fn calendar_day(seconds: i64) -> (i64, u8, u8) {
     let day_count = seconds.div_euclid(86_400) + 719_468;
     let era = day_count.div_euclid(146_097);
     let day_of_era = day_count.rem_euclid(146_097);
@@ -158,16 +172,8 @@ fn civil(seconds: i64) -> (String, String) {
         march_month - 9
     };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let second = seconds.rem_euclid(86_400);
-    (
-        format!("{year:04}-{month:02}-{day:02}"),
-        format!(
-            "{:02}:{:02}:{:02}",
-            second / 3600,
-            second / 60 % 60,
-            second % 60
-        ),
-    )
+    let small = |number: i64| u8::try_from(number).expect("months end at 12 and days at 31");
+    (year, small(month), small(day))
 }
 
 /// The one place where the emulator reads the system's clock.
