@@ -176,6 +176,11 @@ pub(crate) fn calendar_day(seconds: i64) -> (i64, u8, u8) {
     (year, small(month), small(day))
 }
 
+/// The system's time in seconds since the epoch, which certificates are judged by.
+pub fn system_now() -> i64 {
+    system_ms().div_euclid(1000)
+}
+
 /// The one place where the emulator reads the system's clock.
 #[allow(clippy::disallowed_methods)]
 fn system_ms() -> i64 {

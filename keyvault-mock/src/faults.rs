@@ -3,6 +3,7 @@
 //! A rule says which requests it is about, how many of them it lets pass first, and how many it strikes: the third
 //! unwrap of one key, every request on one vault, the next handshake. Nothing is left to chance, so that a test that
 //! fails fails again. [`Throttle`] stands beside the rules: the limits of the real service, when they are switched on.
+//! What is late in the service itself is no fault but an option of the vault: [`crate::vault::Settings`].
 
 mod throttle;
 
@@ -97,12 +98,6 @@ pub enum Kind {
     },
     /// Handshakes show a certificate that has expired. Only `skip` and `count` say which: there is no request yet.
     TlsExpired,
-    /// Lists of a key's versions, and requests for its latest version, do not show versions that are younger than
-    /// this. `skip` and `count` do not apply.
-    VersionListLag {
-        /// Seconds.
-        seconds: i64,
-    },
 }
 
 /// The request that a rule is held against.
@@ -219,29 +214,6 @@ impl Faults {
             .iter_mut()
             .filter(|rule| rule.rule.fault == Kind::TlsExpired)
             .any(NumberedRule::strikes)
-    }
-
-    /// How long versions of a key stay out of lists, in seconds.
-    pub fn version_list_lag(&self, vault: &str, key: &str) -> i64 {
-        let target = Target {
-            vault,
-            operation: Some("KeyListVersions"),
-            key: Some(key),
-            path: "",
-            authenticated: true,
-        };
-        let rules = self.locked();
-        rules
-            .rules
-            .iter()
-            .filter_map(|rule| match rule.rule.fault {
-                Kind::VersionListLag { seconds } if rule.rule.condition.holds(&target) => {
-                    Some(seconds)
-                }
-                _ => None,
-            })
-            .max()
-            .unwrap_or(0)
     }
 
     /// No change leaves the rules half made, so a lock that a panicking thread held is as good as any.
@@ -381,23 +353,6 @@ mod tests {
         assert_eq!(faults.take(&UNWRAP), []);
         assert!(faults.tls_expired());
         assert!(!faults.tls_expired());
-    }
-
-    /// Goal: the longest lag that is about a key counts.
-    #[test]
-    fn version_lists_lag() {
-        let faults = Faults::new();
-        assert_eq!(faults.version_list_lag("prod", "kek"), 0);
-        add(
-            &faults,
-            r#"{"match":{"key":"kek"},"fault":{"kind":"version_list_lag","seconds":30}}"#,
-        );
-        add(
-            &faults,
-            r#"{"fault":{"kind":"version_list_lag","seconds":5}}"#,
-        );
-        assert_eq!(faults.version_list_lag("prod", "kek"), 30);
-        assert_eq!(faults.version_list_lag("prod", "other"), 5);
     }
 
     /// Goal: a rule that makes no sense is refused, not ignored.

@@ -43,6 +43,7 @@ pub struct Tokens {
     client_id: String,
     client_secret: String,
     identity_header: String,
+    admin_token: String,
     key: jwt::SigningKey,
     state: Mutex<State>,
 }
@@ -72,6 +73,8 @@ pub struct TokenOptions {
     pub audiences: Vec<String>,
     /// What `X-IDENTITY-HEADER` has to say; made up when it is not given.
     pub identity_header: Option<String>,
+    /// The bearer token of the admin API; made up when it is not given.
+    pub admin_token: Option<String>,
 }
 
 impl Default for TokenOptions {
@@ -86,6 +89,7 @@ impl Default for TokenOptions {
             lifetime_s: 3600,
             audiences: vec!["https://vault.azure.net".into()],
             identity_header: None,
+            admin_token: None,
         }
     }
 }
@@ -130,6 +134,7 @@ impl Tokens {
             client_id: options.client_id,
             client_secret: options.client_secret,
             identity_header: options.identity_header.unwrap_or_else(random_id),
+            admin_token: options.admin_token.unwrap_or_else(random_id),
             key,
             state: Mutex::new(State {
                 lifetime_s: options.lifetime_s,
@@ -158,6 +163,11 @@ impl Tokens {
     /// What `X-IDENTITY-HEADER` has to say (`IDENTITY_HEADER` of App Service).
     pub fn identity_header(&self) -> &str {
         &self.identity_header
+    }
+
+    /// The bearer token of the admin API.
+    pub fn admin_token(&self) -> &str {
+        &self.admin_token
     }
 
     /// `WWW-Authenticate` of a 401. `base_url` is where this provider answers, `resource` what tokens are to be for,
