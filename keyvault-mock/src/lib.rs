@@ -30,3 +30,5 @@ pub mod tls;
 pub mod tokens;
 pub mod vault;
 pub mod wire;
+
+pub use server::{Config, Emulator, Server, StartError};

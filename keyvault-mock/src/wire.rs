@@ -110,10 +110,14 @@ pub struct Reply {
 impl Reply {
     /// A reply whose body is `value` in JSON.
     pub fn json(status: u16, value: &impl Serialize) -> Reply {
-        let body = serde_json::to_vec(value).expect("a value of ours has string keys and finite numbers");
+        let body =
+            serde_json::to_vec(value).expect("a value of ours has string keys and finite numbers");
         Reply {
             status,
-            headers: vec![("content-type".into(), "application/json; charset=utf-8".into())],
+            headers: vec![(
+                "content-type".into(),
+                "application/json; charset=utf-8".into(),
+            )],
             body,
         }
     }
@@ -150,7 +154,11 @@ pub fn percent_decoded(text: &str) -> String {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let hex = |offset: usize| bytes.get(at + offset).and_then(|digit| (*digit as char).to_digit(16));
+        let hex = |offset: usize| {
+            bytes
+                .get(at + offset)
+                .and_then(|digit| (*digit as char).to_digit(16))
+        };
         match (bytes[at], hex(1), hex(2)) {
             (b'%', Some(high), Some(low)) => {
                 decoded.push((high * 16 + low) as u8);
@@ -170,8 +178,17 @@ mod tests {
     use super::*;
 
     fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request {
-        let headers = headers.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
-        Request::new(method, target, headers, Vec::new(), ([127, 0, 0, 1], 1).into())
+        let headers = headers
+            .iter()
+            .map(|(n, v)| (n.to_string(), v.to_string()))
+            .collect();
+        Request::new(
+            method,
+            target,
+            headers,
+            Vec::new(),
+            ([127, 0, 0, 1], 1).into(),
+        )
     }
 
     /// Goal: the habits of three SDKs come to the same thing.
@@ -193,14 +210,26 @@ mod tests {
     /// Goal: POST can mean another method, and nothing else can.
     #[test]
     fn x_http_method_is_heard_on_post_alone() {
-        assert_eq!(request("POST", "/", &[("x-http-method", "patch")]).method, "PATCH");
-        assert_eq!(request("GET", "/", &[("x-http-method", "DELETE")]).method, "GET");
+        assert_eq!(
+            request("POST", "/", &[("x-http-method", "patch")]).method,
+            "PATCH"
+        );
+        assert_eq!(
+            request("GET", "/", &[("x-http-method", "DELETE")]).method,
+            "GET"
+        );
     }
 
     /// Goal: broken escapes are text, not panics.
     #[test]
     fn broken_escapes_stay() {
-        for (text, expected) in [("%", "%"), ("%4", "%4"), ("%zz", "%zz"), ("%41%", "A%"), ("a%2Fb", "a/b")] {
+        for (text, expected) in [
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%zz", "%zz"),
+            ("%41%", "A%"),
+            ("a%2Fb", "a/b"),
+        ] {
             assert_eq!(percent_decoded(text), expected);
         }
         assert_eq!(percent_decoded("%ff"), "\u{fffd}");
@@ -209,9 +238,16 @@ mod tests {
     /// Goal: a token is taken from a bearer header and from nothing else.
     #[test]
     fn bearer_tokens() {
-        assert_eq!(request("GET", "/", &[("authorization", "bearer  t ")]).bearer(), Some("t"));
+        assert_eq!(
+            request("GET", "/", &[("authorization", "bearer  t ")]).bearer(),
+            Some("t")
+        );
         for header in ["Basic dXNlcg==", "Bearer", "Bearer ", ""] {
-            assert_eq!(request("GET", "/", &[("authorization", header)]).bearer(), None, "{header}");
+            assert_eq!(
+                request("GET", "/", &[("authorization", header)]).bearer(),
+                None,
+                "{header}"
+            );
         }
         assert_eq!(request("GET", "/", &[]).bearer(), None);
     }
