@@ -99,7 +99,11 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), String> {
     let config = config(&arguments)?;
-    let names: Vec<String> = config.vaults.iter().map(|settings| settings.name.clone()).collect();
+    let names: Vec<String> = config
+        .vaults
+        .iter()
+        .map(|settings| settings.name.clone())
+        .collect();
     let server = Server::start(config).map_err(|error| error.to_string())?;
     let ca_file = ca_file(&arguments, &server)?;
     let environment = environment(&server, &ca_file);
@@ -111,7 +115,9 @@ fn run(arguments: Arguments) -> Result<(), String> {
     eprintln!("admin API: {}", server.admin_url());
     if arguments.print_env {
         print!("{environment}");
-        std::io::stdout().flush().map_err(|error| error.to_string())?;
+        std::io::stdout()
+            .flush()
+            .map_err(|error| error.to_string())?;
     }
     if let Some(path) = &arguments.ready_file {
         write_whole(path, &environment)?;
@@ -140,7 +146,8 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
         tokens.client_id.clone_from(id);
     }
     if let Some(path) = &arguments.client_secret_file {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         tokens.client_secret = text.trim().to_owned();
     }
     Ok(Config {
@@ -191,7 +198,9 @@ fn ca_file(arguments: &Arguments, server: &Server) -> Result<PathBuf, String> {
     let path = match (&arguments.ca_file, &arguments.state) {
         (Some(path), _) => path.clone(),
         (None, Some(directory)) => directory.join("ca.pem"),
-        (None, None) => std::env::temp_dir().join(format!("keyvault-mock-{}.pem", server.address().port())),
+        (None, None) => {
+            std::env::temp_dir().join(format!("keyvault-mock-{}.pem", server.address().port()))
+        }
     };
     write_whole(&path, server.ca_pem())?;
     std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))
@@ -210,13 +219,23 @@ fn environment(server: &Server, ca_file: &std::path::Path) -> String {
         ("AZURE_CLIENT_SECRET", server.client_secret()),
         ("AZURE_KEYVAULT_URL", &server.url()),
         ("KEYVAULT_MOCK_ADMIN_URL", &server.admin_url()),
-        ("KEYVAULT_MOCK_ADMIN_TOKEN", server.emulator().tokens.admin_token()),
+        (
+            "KEYVAULT_MOCK_ADMIN_TOKEN",
+            server.emulator().tokens.admin_token(),
+        ),
         // App Service's way to a managed identity, which is plain HTTP there, too.
         (
             "IDENTITY_ENDPOINT",
-            &format!("{}{}", server.admin_url(), keyvault_mock::tokens::APP_SERVICE_PATH),
+            &format!(
+                "{}{}",
+                server.admin_url(),
+                keyvault_mock::tokens::APP_SERVICE_PATH
+            ),
         ),
-        ("IDENTITY_HEADER", server.emulator().tokens.identity_header()),
+        (
+            "IDENTITY_HEADER",
+            server.emulator().tokens.identity_header(),
+        ),
     ]
     .map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', "'\\''")));
     lines.concat()
@@ -248,7 +267,9 @@ fn wait_for_signal(server: &Server) -> Result<(), String> {
             }
         }
         #[cfg(not(unix))]
-        tokio::signal::ctrl_c().await.map_err(|error| error.to_string())
+        tokio::signal::ctrl_c()
+            .await
+            .map_err(|error| error.to_string())
     })?;
     server.stop();
     Ok(())

@@ -29,6 +29,9 @@ pub(crate) struct Global {
     /// A directory below which audit logs are, or `none`; without it they lie beside each database
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) audit: Option<String>,
+    /// For keys of RSA: the pin that was noted when the database was sealed, several with commas between, or `none` to trust the disk
+    #[arg(long, global = true, value_name = "PIN")]
+    pub(crate) pin: Option<String>,
     /// Ask for passphrases on the terminal
     #[arg(long, global = true)]
     pub(crate) passphrase: bool,
@@ -76,6 +79,8 @@ pub(crate) enum Command {
     ///
     /// Nothing is changed but the audit log, which gets the result. Programs that use the database are not disturbed.
     Drill(Store),
+    /// Look for what will go wrong: a key's dates, strength, protection against deletion, permissions, clocks, logs
+    Doctor(Doctor),
 }
 
 /// `demo`
@@ -99,7 +104,9 @@ pub(crate) enum Key {
     /// Add a version, which wraps from then on
     Rotate(KeyName),
     /// Disable the key, or one version of it: what it protects cannot be opened
-    Disable(KeySwitch),
+    ///
+    /// With --stores, what would stop is shown first, and nothing is done while something would, unless --yes is given.
+    Disable(KeyDisable),
     /// Enable the key, or one version of it
     Enable(KeySwitch),
 }
@@ -109,6 +116,20 @@ pub(crate) enum Key {
 pub(crate) struct KeyName {
     /// file:PATH
     pub(crate) key: String,
+}
+
+/// `key disable`
+#[derive(Args)]
+pub(crate) struct KeyDisable {
+    /// What to disable.
+    #[command(flatten)]
+    pub(crate) switch: KeySwitch,
+    /// Sealed databases to look into first
+    #[arg(long, value_name = "STORE", num_args = 1..)]
+    pub(crate) stores: Vec<PathBuf>,
+    /// Yes, also when something stops
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// One key, or a version of it.
@@ -172,6 +193,14 @@ pub(crate) struct Shell {
     pub(crate) database: PathBuf,
     /// What to ask; without it, questions come from the standard input
     pub(crate) sql: Option<String>,
+}
+
+/// `doctor`
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// A sealed database, or a key's name
+    #[arg(value_name = "STORE|KEY")]
+    pub(crate) subject: String,
 }
 
 /// A command on one store.
@@ -320,7 +349,7 @@ Exit codes:
   130  interrupted; nothing was left behind
 
 Environment:
-  COFFERDAM_CUSTOMER, COFFERDAM_INFRASTRUCTURE, COFFERDAM_AUDIT, COFFERDAM_SUITE  as the options of the same name
+  COFFERDAM_CUSTOMER, COFFERDAM_INFRASTRUCTURE, COFFERDAM_AUDIT, COFFERDAM_SUITE, COFFERDAM_PIN  as the options of the same name
   COFFERDAM_AUDIT_REQUIRED=1  a database without its audit log is refused
   COFFERDAM_PROBE_INTERVAL, COFFERDAM_OUTAGE_GRACE, COFFERDAM_REVOKE_DEADLINE  seconds; how soon a revoked key closes an open database
   COFFERDAM_PASSPHRASE, COFFERDAM_PASSPHRASE_FILE  the passphrase of key files that have one
@@ -328,6 +357,7 @@ Environment:
     without them, the machine's managed identity
   COFFERDAM_INFRASTRUCTURE_AZURE_…  the same for the infrastructure's key
   AZURE_AUTHORITY_HOST, SSL_CERT_FILE  another cloud to log in to; certificate authorities to trust as well
+  COFFERDAM_ROLE  custodian, operator or auditor: only what is that person's duty
   NO_COLOR  no colours
 
 `cofferdam demo` shows everything in a minute, on data of its own.";

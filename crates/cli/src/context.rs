@@ -37,6 +37,7 @@ impl Context {
             ("customer", &global.customer),
             ("infrastructure", &global.infrastructure),
             ("audit", &global.audit),
+            ("pin", &global.pin),
         ] {
             if let Some(value) = value {
                 settings

@@ -102,9 +102,10 @@ impl From<NoSuchVault> for Failure {
 impl From<KeysError> for Failure {
     fn from(error: KeysError) -> Failure {
         let exit = match &error {
-            KeysError::Refused(_) | KeysError::NoSuchVault(_) | KeysError::Pinned { .. } => {
-                Exit::Key
-            }
+            KeysError::Refused(_)
+            | KeysError::NoSuchVault(_)
+            | KeysError::Unpinned { .. }
+            | KeysError::Pinned { .. } => Exit::Key,
             KeysError::NotAuthentic
             | KeysError::Structure { .. }
             | KeysError::NoKeyring

@@ -5,10 +5,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use cofferdam_audit::{AuditLog, VerifierKey};
-use cofferdam_keys::{DataKeys, KEYRING_LEN, KeyringSlots, KeysError, StoreId, Unlocked};
+use cofferdam_keys::{DataKeys, KEYRING_LEN, KeyringSlots, KeysError, RootWrap, StoreId, Unlocked};
 use cofferdam_sealed_file::{Error, FileDisk, Opener, log_origin};
 
 use crate::failure::Failure;
+use crate::output::hex;
 
 /// Both slots of the keyring at the head of a file. Nothing in them is authenticated.
 ///
@@ -39,6 +40,22 @@ pub(crate) fn slots(path: &Path) -> Result<KeyringSlots, Failure> {
         return Err(Failure::from(Error::NotSealed { plain_sqlite }).about(path));
     }
     Ok(slots)
+}
+
+/// The pins of a store, for the layers whose wraps do not authenticate.
+///
+/// # Errors
+/// As [`slots`].
+pub(crate) fn pins(path: &Path) -> Result<Vec<String>, Failure> {
+    let slots = slots(path)?;
+    let candidates = slots.candidates();
+    let wraps = candidates.first().map(|(_, keyring)| keyring.wraps());
+    Ok(wraps.unwrap_or_default().iter().filter_map(pin).collect())
+}
+
+/// What tells that a root is the right one, where its wrap does not.
+pub(crate) fn pin(wrap: &RootWrap) -> Option<String> {
+    (!wrap.wrapped.algorithm.authenticates()).then(|| hex(&wrap.commitment))
 }
 
 /// Unlocks a store as an application would: compared with its audit log, and recorded there.

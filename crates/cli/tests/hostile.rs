@@ -87,7 +87,7 @@ fn keys_that_are_not_to_be_had_seal_and_open_nothing() {
     let mut arguments = SEAL;
     arguments[5] = "file:missing.key";
     world.refused(&arguments, 3, "missing.key");
-    arguments[5] = "https://name.vault.azure.net/keys/k";
+    arguments[5] = "awskms:///arn:aws:kms:eu-west-1:1:key/k";
     world.refused(&arguments, 3, "no vault");
     fs::set_permissions(
         world.path("customer.key"),

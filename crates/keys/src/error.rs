@@ -61,6 +61,13 @@ pub enum KeysError {
         /// The data key.
         id: DekId,
     },
+    /// The root of a layer is wrapped by an algorithm that does not authenticate, and nobody said that it is the right one.
+    Unpinned {
+        /// The layer.
+        layer: Layer,
+        /// The commitment to the root that was found.
+        commitment: [u8; 32],
+    },
     /// The keyring is of a suite that this build does not have.
     UnknownSuite(UnknownSuite),
 }
@@ -81,6 +88,20 @@ impl fmt::Display for KeysError {
                 f.write_str("there is no keyring here: both slots are empty or damaged")
             }
             Self::NoSuchVault(error) => error.fmt(f),
+            Self::Unpinned { layer, commitment } => {
+                write!(
+                    f,
+                    "the root of the {layer} layer is wrapped with RSA, which anyone can do who has the public key, so this could be another \
+                     database put in place of yours. Compare with the pin that was noted when yours was sealed, and give it: \
+                     COFFERDAM_PIN="
+                )?;
+                commitment
+                    .iter()
+                    .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                f.write_str(
+                    "; or keep the audit log apart from the database, with COFFERDAM_AUDIT=DIR",
+                )
+            }
             Self::NotAuthentic => f.write_str(
                 "the keyring does not authenticate: it was altered, or this is not its key",
             ),

@@ -8,7 +8,7 @@
 //! 3. A changed keyring has a higher sequence than the one it was made from.
 //! 4. A root that a vault wrapped has been unwrapped again before the wrap is accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{hmac, key_wrap};
@@ -35,8 +35,14 @@ pub struct UncheckedKeyring {
 
 /// The keys that a store's layers must be under. A keyring that names other keys is refused before any
 /// vault is called.
+///
+/// Roots that are wrapped by an algorithm that does not authenticate need more: see [`Pins::vouch_for`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pins(BTreeMap<Layer, KeyUri>);
+pub struct Pins {
+    keys: BTreeMap<Layer, KeyUri>,
+    commitments: BTreeSet<[u8; 32]>,
+    any_commitment: bool,
+}
 
 /// What a new store is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,18 +77,45 @@ impl Pins {
     /// Also expects this layer to be there and to be under this key.
     #[must_use]
     pub fn with(mut self, layer: Layer, key: KeyUri) -> Self {
-        self.0.insert(layer, key);
+        self.keys.insert(layer, key);
         self
+    }
+
+    /// Also expects this root, known by its public commitment.
+    #[must_use]
+    pub fn with_commitment(mut self, commitment: [u8; 32]) -> Self {
+        self.commitments.insert(commitment);
+        self
+    }
+
+    /// Takes every root for the right one.
+    #[must_use]
+    pub fn with_any_commitment(mut self) -> Self {
+        self.any_commitment = true;
+        self
+    }
+
+    /// Whether a root is known to be the right one: its wrap can only have been made by who may use the key, or its commitment is
+    /// expected.
+    ///
+    /// Whoever has the public key of an RSA pair can wrap a root of their own choice, put it in place of a store, and read all that is
+    /// written to it from then on. So such a root counts only when somebody says that it is the one
+    /// (cryptography reference, section 7.3).
+    #[must_use]
+    pub fn vouch_for(&self, wrap: &RootWrap) -> bool {
+        wrap.wrapped.algorithm.authenticates()
+            || self.any_commitment
+            || self.commitments.contains(&wrap.commitment)
     }
 
     /// The key that a layer must be under, if one is expected.
     #[must_use]
     pub fn key(&self, layer: Layer) -> Option<&KeyUri> {
-        self.0.get(&layer)
+        self.keys.get(&layer)
     }
 
     fn check(&self, contents: &Contents) -> Result<(), KeysError> {
-        for (&layer, expected) in &self.0 {
+        for (&layer, expected) in &self.keys {
             let refuse = |found| {
                 Err(KeysError::Pinned {
                     layer,

@@ -54,7 +54,11 @@ impl<'a> Custodian<'a, FileDisk> {
         let disk = open_locked(path)?;
         Custodian::take(opener, path, disk, |disk| match Head::read(disk)? {
             Head::Empty => Err(not_sealed()),
-            Head::Slots(slots) => Ok(slots.unlock(&*opener.vaults, &opener.pins)?),
+            Head::Slots(slots) => {
+                let unlocked = slots.unlock(&*opener.vaults, &opener.pins)?;
+                opener.check_pinned(path, &unlocked)?;
+                Ok(unlocked)
+            }
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cofferdam_audit::{
     Action, Actor, AuditLog, Clock, Event, EventKey, KeyRole, Object, Outcome, Sink, Source,
@@ -10,8 +10,8 @@ use cofferdam_audit::{
 };
 use cofferdam_cipher::{PageSize, SlotCount};
 use cofferdam_keys::{
-    DataKeys, KeyUri, KeyVersion, Keyring, Layer, Lease, Leases, NewKeyring, Pins, StoreId, Suite,
-    Unlocked, VaultSet,
+    DataKeys, KeyUri, KeyVersion, Keyring, KeysError, Layer, Lease, Leases, NewKeyring, Pins,
+    RootWrap, StoreId, Suite, Unlocked, VaultSet,
 };
 
 use crate::disk::{Disk, FileDisk};
@@ -72,14 +72,23 @@ pub struct Opener {
 
 /// Which stores' unlocking a process has recorded: once each, however often they are opened.
 #[derive(Default)]
-pub struct Recorded(Mutex<HashSet<StoreId>>);
+pub struct Recorded {
+    stores: Mutex<HashSet<StoreId>>,
+    /// Commitments to the roots that this process made.
+    made: Mutex<HashSet<[u8; 32]>>,
+}
 
 impl Recorded {
     fn first(&self, store: StoreId) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(store)
+        lock(&self.stores).insert(store)
+    }
+
+    fn made(&self, keyring: &Keyring) {
+        lock(&self.made).extend(keyring.wraps().iter().map(|wrap| wrap.commitment));
+    }
+
+    fn has_made(&self, wrap: &RootWrap) -> bool {
+        lock(&self.made).contains(&wrap.commitment)
     }
 }
 
@@ -193,6 +202,7 @@ impl Opener {
             }
         }
         self.recorded.first(keyring.store_id());
+        self.recorded.made(&keyring);
         let layers = new.suite.layer_count();
         let slots = if layers == 2 || new.room_for_second_layer {
             SlotCount::Two
@@ -253,12 +263,36 @@ impl Opener {
             };
             let sequence = unlocked.keyring.sequence().number();
             match self.check_anchor(path, &unlocked) {
-                Ok(()) => return Ok(Some(unlocked)),
+                Ok(()) => {
+                    self.check_pinned(path, &unlocked)?;
+                    return Ok(Some(unlocked));
+                }
                 // A custodian may have replaced the keyring while the vault was thinking.
                 Err(Error::RolledBack { .. }) if sequence > seen => seen = sequence,
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Refuses roots that anybody could have wrapped. Besides pins, an audit log that is kept apart from its store tells the right root: the
+    /// log's key comes from the customer's, whose MAC covers the whole keyring.
+    pub(crate) fn check_pinned(&self, path: &Path, unlocked: &Unlocked) -> Result<(), Error> {
+        let stranger = unlocked
+            .keyring
+            .wraps()
+            .iter()
+            .find(|wrap| !self.pins.vouch_for(wrap) && !self.recorded.has_made(wrap));
+        let Some(wrap) = stranger else {
+            return Ok(());
+        };
+        let apart = matches!(self.audit, AuditPlace::Below(_));
+        if apart && self.anchored(path, unlocked)?.is_some() {
+            return Ok(());
+        }
+        Err(Error::Keys(KeysError::Unpinned {
+            layer: wrap.layer,
+            commitment: wrap.commitment,
+        }))
     }
 
     fn check_anchor(&self, path: &Path, unlocked: &Unlocked) -> Result<(), Error> {
@@ -403,4 +437,8 @@ impl Opener {
 #[must_use]
 pub fn log_origin(store: StoreId) -> String {
     format!("cofferdam/store/{store}")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! The loadable extension: `SELECT load_extension('libcofferdam_sqlite_extension')` gives any program that uses SQLite the
 //! file system layer `cofferdam`, and a database is opened as `file:app.db?vfs=cofferdam`.
 //!
-//! Keys come from the environment (see `cofferdam_wiring`) or from the URI: `customer`, `infrastructure`, `suite`, `audit`. The URI
+//! Keys come from the environment (see `cofferdam_wiring`) or from the URI: `customer`, `infrastructure`, `suite`, `audit`, `pin`. The URI
 //! adds to the environment and never overrides it.
 //! An existing database needs neither: its keyring names its keys.
 //!
@@ -76,7 +76,7 @@ fn source(settings: &'static Settings) -> cofferdam_sqlite::OpenerSource {
         .map_err(|error| error.to_string());
     Box::new(move |parameters: Parameters<'_>| {
         let mut own: Option<Settings> = None;
-        for name in ["customer", "infrastructure", "suite", "audit"] {
+        for name in ["customer", "infrastructure", "suite", "audit", "pin"] {
             if let Some(value) = parameters(name) {
                 own.get_or_insert_with(|| settings.clone())
                     .add(name, &value)

@@ -24,7 +24,7 @@ pub(crate) fn code(error: &Error) -> c_int {
         Error::Fenced(_) => ffi::IOERR_AUTH,
         Error::NotSealed { .. } => ffi::NOTADB,
         Error::Keys(KeysError::NotAuthentic | KeysError::Structure { .. }) => ffi::IOERR_DATA,
-        Error::Keys(KeysError::Refused(_)) => ffi::AUTH,
+        Error::Keys(KeysError::Refused(_) | KeysError::Unpinned { .. }) => ffi::AUTH,
         Error::Keys(_) | Error::Misuse { .. } | Error::AuditMissing { .. } | Error::Audit(_) => {
             ffi::CANTOPEN
         }

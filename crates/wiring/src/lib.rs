@@ -9,6 +9,7 @@
 //! | `COFFERDAM_SUITE` | 1, 2 or 3, for new databases; default 1, or 2 with an infrastructure key |
 //! | `COFFERDAM_AUDIT` | a directory below which audit logs are, or `none`; default: beside each database |
 //! | `COFFERDAM_AUDIT_REQUIRED` | `1`: a database without its audit log is refused |
+//! | `COFFERDAM_PIN` | for keys of RSA: the pins of the databases that may be opened, separated by commas, or `none` to trust the disk |
 //! | `COFFERDAM_PROBE_INTERVAL` | seconds between two questions to the vaults; default 60 |
 //! | `COFFERDAM_OUTAGE_GRACE` | seconds for which an open database is served while a vault cannot be reached; default 600 |
 //! | `COFFERDAM_REVOKE_DEADLINE` | seconds after which a vault's *no* counts although it could not be confirmed; default 60 |
@@ -57,6 +58,20 @@ pub struct Settings {
     pub lease: LeasePolicy,
     /// Who we are to vaults in Azure.
     pub azure: Azure,
+    /// What tells the right roots where their wraps do not.
+    pub pin: Pin,
+}
+
+/// What tells the right roots where their wraps do not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pin {
+    /// Nothing but an audit log that is kept apart.
+    #[default]
+    Unknown,
+    /// Commitments to the roots of the databases that may be opened.
+    These(Vec<[u8; 32]>),
+    /// Whatever the disk says.
+    TrustTheDisk,
 }
 
 /// A setting that cannot be understood.
@@ -91,6 +106,7 @@ impl Default for Settings {
             passphrases: Arc::new(|_| None),
             lease: LeasePolicy::default(),
             azure: Azure::default(),
+            pin: Pin::Unknown,
         }
     }
 }
@@ -108,7 +124,7 @@ impl Settings {
             azure: Azure::from_environment()?,
             ..Settings::default()
         };
-        for name in ["customer", "infrastructure", "suite", "audit"] {
+        for name in ["customer", "infrastructure", "suite", "audit", "pin"] {
             let variable = format!("COFFERDAM_{}", name.to_ascii_uppercase());
             match env::var(&variable) {
                 Ok(value) => settings.set(name, &value).map_err(|error| SettingError {
@@ -127,7 +143,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Changes one setting, by its name in lower case without prefix: `customer`, `infrastructure`, `suite`, `audit`.
+    /// Changes one setting, by its name in lower case without prefix: `customer`, `infrastructure`, `suite`, `audit`, `pin`.
     ///
     /// # Errors
     /// [`SettingError`] when the name or the value is unknown.
@@ -152,6 +168,7 @@ impl Settings {
                 self.suite =
                     Some(Suite::from_number(number).map_err(|error| wrong(error.to_string()))?);
             }
+            "pin" => self.pin = pin(value).map_err(wrong)?,
             "audit" if value == "none" => self.audit = AuditPlace::Nowhere,
             "audit" if value.is_empty() => {
                 return Err(wrong("is empty; name a directory, or say none".to_owned()));
@@ -180,6 +197,7 @@ impl Settings {
                     || self.infrastructure == changed.infrastructure && same
             }
             "suite" => self.suite.is_none() || self.suite == changed.suite,
+            "pin" => self.pin == Pin::Unknown || self.pin == changed.pin,
             _ => {
                 let free = self.audit == AuditPlace::Beside && !self.audit_required;
                 free || self.audit == changed.audit
@@ -247,6 +265,15 @@ impl Settings {
         if let Some(key) = &self.infrastructure {
             pins = pins.with(Layer::Infrastructure, key.clone());
         }
+        match &self.pin {
+            Pin::Unknown => {}
+            Pin::TrustTheDisk => pins = pins.with_any_commitment(),
+            Pin::These(commitments) => {
+                for &commitment in commitments {
+                    pins = pins.with_commitment(commitment);
+                }
+            }
+        }
         let new_store = match &self.customer {
             Some(customer) => Some(NewStore {
                 suite: self.suite()?,
@@ -293,6 +320,25 @@ pub fn key(text: &str) -> Result<KeyUri, String> {
 pub fn key_and_version(text: &str) -> Result<(KeyUri, Option<KeyVersion>), String> {
     let here = env::current_dir().map_err(|error| format!("the current directory: {error}"))?;
     KeyUri::parse_typed(text, &here).map_err(|error| format!("{text:?}: {error}"))
+}
+
+fn pin(text: &str) -> Result<Pin, String> {
+    if text == "none" {
+        return Ok(Pin::TrustTheDisk);
+    }
+    let commitments = text.split(',').map(|part| {
+        let (digits, _) = part.trim().as_bytes().as_chunks::<2>();
+        let byte = |&[high, low]: &[u8; 2]| {
+            let digit = |character: u8| char::from(character).to_digit(16);
+            Some((digit(high)? * 16 + digit(low)?) as u8)
+        };
+        let bytes: Option<Vec<u8>> = digits.iter().map(byte).collect();
+        bytes
+            .filter(|_| part.trim().len() == 64)
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(|| format!("{part:?} is no pin; a pin is 64 hexadecimal digits"))
+    });
+    Ok(Pin::These(commitments.collect::<Result<_, _>>()?))
 }
 
 /// The time.

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use cofferdam_keys::{KeyState, KeyVault};
+use cofferdam_keys::{KeyState, KeyVault, KeyVersion};
 use cofferdam_vaults::{Vaults, Which};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::args::{Key, KeySwitch};
+use crate::args::{Key, KeyDisable, KeySwitch};
 use crate::context::Context;
 use crate::custody::Custody;
 use crate::failure::Failure;
+use crate::impact::{self, Impact};
 use crate::output::{Answer, table, time};
 use crate::terminal;
 
@@ -20,7 +21,7 @@ pub(crate) fn run(context: &Context, command: &Key) -> Result<Answer, Failure> {
         Key::Create(name) => create(context, &name.key),
         Key::Versions(name) => versions(context, &name.key),
         Key::Rotate(name) => rotate(context, &name.key),
-        Key::Disable(switch) => set_enabled(context, switch, false),
+        Key::Disable(options) => disable(context, options),
         Key::Enable(switch) => set_enabled(context, switch, true),
     }
 }
@@ -103,11 +104,42 @@ fn rotate(context: &Context, name: &str) -> Result<Answer, Failure> {
     let version = custody.rotate()?;
     Ok(Answer {
         text: format!(
-            "{key} has version {version}, which wraps from now on\nstores use it after `cofferdam rotate kek STORE`; keep \
-             the older versions enabled until then"
+            "{key} has version {version}, which wraps from now on\nstores use it after `cofferdam rotate kek STORE`, and at \
+             their next question to the vault where a program has them open; keep the older versions enabled until then"
         ),
         json: json!({ "key": key.to_string(), "version": version.to_string() }),
     })
+}
+
+/// Shows what would stop, and stops it only when told to.
+fn disable(context: &Context, options: &KeyDisable) -> Result<Answer, Failure> {
+    let key = context.key(&options.switch.key)?;
+    let version = options
+        .switch
+        .version
+        .as_ref()
+        .map(|version| parse_version(version))
+        .transpose()?;
+    let impacts = impact::of_disabling(&key, version.as_ref(), &options.stores)?;
+    let lines: Vec<String> = impacts.iter().map(Impact::line).collect();
+    if impacts.iter().any(Impact::stops) && !options.yes {
+        return Err(Failure::refused(format!(
+            "nothing was disabled, because something would stop; --yes does it all the same\n{}",
+            lines.join("\n")
+        )));
+    }
+    let mut answer = set_enabled(context, &options.switch, false)?;
+    for line in lines {
+        answer.text.push('\n');
+        answer.text.push_str(&line);
+    }
+    answer.json["impact"] = impacts.iter().map(Impact::json).collect();
+    Ok(answer)
+}
+
+fn parse_version(text: &str) -> Result<KeyVersion, Failure> {
+    text.parse()
+        .map_err(|error| Failure::usage(format!("--version {text:?}: {error}")))
 }
 
 fn set_enabled(context: &Context, switch: &KeySwitch, enabled: bool) -> Result<Answer, Failure> {
@@ -115,22 +147,17 @@ fn set_enabled(context: &Context, switch: &KeySwitch, enabled: bool) -> Result<A
     let custody = Custody::of(&context.vaults, &key)?;
     let (which, what) = match &switch.version {
         None => (Which::Key, key.to_string()),
-        Some(version) => {
-            let parsed = version
-                .parse()
-                .map_err(|error| Failure::usage(format!("--version {version:?}: {error}")))?;
-            (
-                Which::Version(parsed),
-                format!("version {version} of {key}"),
-            )
-        }
+        Some(version) => (
+            Which::Version(parse_version(version)?),
+            format!("version {version} of {key}"),
+        ),
     };
     custody.set_enabled(&which, enabled)?;
     let state = if enabled { "enabled" } else { "disabled" };
     let meaning = if enabled {
         "what it protects opens again"
     } else {
-        "what it protects no longer opens; programs that have it open go on until they unlock it again"
+        "what it protects no longer opens; programs that have it open close it at their next question to the vault"
     };
     Ok(Answer {
         text: format!("{what} is {state}: {meaning}"),

@@ -3,6 +3,7 @@
 mod audit_prove;
 mod audit_show;
 mod audit_verify;
+mod doctor;
 mod drill;
 mod key;
 mod keys_list;
@@ -35,6 +36,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<ExitCode, Failu
     let answer = match command {
         Command::Demo(options) => return demo::run(&options),
         Command::Sqlite(Sqlite::Shell(options)) => return shell::run(context, &options),
+        Command::Doctor(options) => return doctor::run(context, &options),
         Command::Scrub(options) => return scrub::run(context, &options),
         Command::Audit(Audit::Show(options)) => return audit_show::run(context, &options),
         Command::Audit(Audit::Prove(options)) => return audit_prove::run(context, &options),

@@ -10,6 +10,7 @@ use crate::context::{Context, absolute};
 use crate::failure::Failure;
 use crate::output::{Answer, announce, hex, size};
 use crate::progress::Progress;
+use crate::store;
 
 /// Makes a sealed copy.
 pub(crate) fn run(context: &Context, options: &Seal) -> Result<Answer, Failure> {
@@ -51,19 +52,29 @@ pub(crate) fn run(context: &Context, options: &Seal) -> Result<Answer, Failure> 
     .map_err(|error| Failure::from(error).about(&target))?;
     let (bytes, sha256) = (copy.bytes(), hex(&copy.sha256()));
     copy.publish()?;
+    let pins = store::pins(&target)?;
+    let mut text = format!(
+        "sealed {}: {} of database, read back and equal\nsha256 of the contents {sha256}\nthe plain {} is still there; \
+         remove it when you have checked the copy",
+        target.display(),
+        size(bytes),
+        snapshot.path().display(),
+    );
+    if !pins.is_empty() {
+        text.push_str(&format!(
+            "\nthe key is of RSA, under which anyone can wrap who has its public half: give programs that open this database\n\
+             COFFERDAM_PIN={}",
+            pins.join(",")
+        ));
+    }
     Ok(Answer {
-        text: format!(
-            "sealed {}: {} of database, read back and equal\nsha256 of the contents {sha256}\nthe plain {} is still \
-             there; remove it when you have checked the copy",
-            target.display(),
-            size(bytes),
-            snapshot.path().display(),
-        ),
+        text,
         json: json!({
             "store": target,
             "suite": suite.number(),
             "bytes": bytes,
             "sha256": sha256,
+            "pins": pins,
         }),
     })
 }

@@ -76,6 +76,12 @@ fn head(path: &Path, keyring: &Keyring) -> String {
     )
 }
 
+/// When nobody should need the versions before this wrap any more but old copies of the store: programs that had the store open look at
+/// its keyring much more often.
+fn safe_to_disable_at(wrap: &RootWrap) -> u64 {
+    wrap.wrapped_at.saturating_add(DISABLE_MARGIN_S)
+}
+
 /// What a suite means.
 pub(crate) fn suite_in_words(suite: Suite) -> String {
     let walls = match suite {
@@ -98,11 +104,17 @@ fn layer(opener: &Opener, suite: Suite, wrap: &RootWrap) -> (String, Value) {
         .map_or_else(|| "?".to_owned(), |algorithm| algorithm.to_string());
     let version = &wrap.wrapped.version;
     let (answer, detail) = vault_answer(opener, wrap);
+    let pin = store::pin(wrap);
+    let pinned = pin
+        .as_ref()
+        .map(|pin| format!("\n                  pin {pin}"))
+        .unwrap_or_default();
     let text = format!(
-        "  {:<14}  {algorithm}\n                  {} version {version}, since {}\n                  {answer}",
+        "  {:<14}  {algorithm}\n                  {} version {version}, since {}; older versions are safe to disable from {}\n                  {answer}{pinned}",
         wrap.layer.to_string(),
         wrap.key,
         time(wrap.wrapped_at),
+        time(safe_to_disable_at(wrap)),
     );
     let json = json!({
         "layer": wrap.layer.to_string(),
@@ -110,6 +122,8 @@ fn layer(opener: &Opener, suite: Suite, wrap: &RootWrap) -> (String, Value) {
         "key": wrap.key.to_string(),
         "version": version.to_string(),
         "wrapped_at": wrap.wrapped_at,
+        "safe_to_disable_older_at": safe_to_disable_at(wrap),
+        "pin": pin,
         "vault": detail,
     });
     (text, json)
@@ -251,5 +265,7 @@ fn claimed(opener: &Opener, path: &Path, slots: &KeyringSlots) -> Answer {
     }
 }
 
+/// As Azure advises for its own databases: wait at least two hours.
+const DISABLE_MARGIN_S: u64 = 2 * 3600;
 /// How many events are shown.
 const LAST_EVENTS: u64 = 5;
