@@ -9,16 +9,18 @@ use keyvault_mock::faults::Kind as Fault;
 
 use super::mock::{CONTEXT, KEY, Mock, RSA_2048, VAULT, root, set_clock_ahead, unwrap};
 
+type Happening = fn(&Mock);
+
 /// One thing that happens to a key which has two versions and has wrapped under the first.
 struct Case {
     name: &'static str,
-    happens: fn(&Mock),
+    happens: Happening,
     unwrap: Result<(), Reason>,
     wrap: Result<(), Reason>,
     /// A word of the refusal's detail.
     says: &'static str,
     /// How it is undone; the key must then unwrap again by itself.
-    heals: Option<fn(&Mock)>,
+    heals: Option<Happening>,
 }
 
 const PERMISSION: Reason = Reason::Revoked(Revocation::Permission);
@@ -263,7 +265,7 @@ fn cases() -> Vec<Case> {
         ),
     ];
     // A number is no closure's capture, so each status has its own row by name.
-    let statuses: [(&'static str, fn(&Mock)); 6] = [
+    let statuses: [(&'static str, Happening); 6] = [
         ("408", |mock| status(mock, 408)),
         ("500", |mock| status(mock, 500)),
         ("502", |mock| status(mock, 502)),
@@ -302,10 +304,7 @@ fn each_outcome_has_its_name_and_heals() {
         let rewrapped = vault.wrap(&root(), &CONTEXT).map(drop);
         let mut details = String::new();
         for (found, expected) in [(&unwrapped, &case.unwrap), (&rewrapped, &case.wrap)] {
-            let reason = found
-                .as_ref()
-                .map(|()| ())
-                .map_err(|refusal| refusal.reason);
+            let reason = found.as_ref().copied().map_err(|refusal| refusal.reason);
             assert_eq!(reason, *expected, "{}: {found:?}", case.name);
             if let Err(refusal) = found {
                 details.push_str(&refusal.detail);
