@@ -5,10 +5,10 @@ mod mock;
 #[path = "azure_vault/outcomes.rs"]
 mod outcomes;
 
-use cofferdam_keys::{KeyVault, Reason, Severity, VaultSet, preflight};
+use cofferdam_keys::{Reason, Severity, VaultSet, preflight};
 use cofferdam_tests::vault_suite;
 use keyvault_mock::material::{Curve, Kind};
-use mock::{CONTEXT, KEY, Mock, RSA_2048, VAULT, now, root, unwrap};
+use mock::{CONTEXT, KEY, Mock, RSA_2048, VAULT, now, root, set_clock_ahead, unwrap};
 
 #[test]
 fn an_rsa_2048_key_keeps_the_contract() {
@@ -62,8 +62,9 @@ fn a_preflight_tells_what_is_wrong() {
         weaker,
     ];
     assert_eq!(codes(&mock), expected);
-    mock.server.emulator().clock.advance(400);
+    set_clock_ahead(400);
     assert_eq!(codes(&mock)[0], ("clock-skew", Severity::Error));
+    set_clock_ahead(0);
     let mock = Mock::with(RSA_2048, |settings| {
         settings.purge_protection = false;
         settings.retention_days = 7;

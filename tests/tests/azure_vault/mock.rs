@@ -22,20 +22,20 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 /// An emulator with one vault, one key with one version, and a client that may do what a database at rest may.
-pub struct Mock {
-    pub server: Server,
-    pub vaults: Vaults,
+pub(crate) struct Mock {
+    pub(crate) server: Server,
+    pub(crate) vaults: Vaults,
     kind: Kind,
     material_count: Cell<usize>,
     directory: TempDir,
 }
 
 impl Mock {
-    pub fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: Kind) -> Self {
         Self::with(kind, |_| {})
     }
 
-    pub fn with(kind: Kind, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn with(kind: Kind, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::new(VAULT);
         settings.purge_protection = true;
         change(&mut settings);
@@ -63,35 +63,35 @@ impl Mock {
         mock
     }
 
-    pub fn uri(&self) -> KeyUri {
+    pub(crate) fn uri(&self) -> KeyUri {
         format!("{}/keys/{KEY}", self.server.vault_url(VAULT))
             .parse()
             .unwrap()
     }
 
-    pub fn settings(&self) -> AzureSettings {
+    pub(crate) fn settings(&self) -> AzureSettings {
         settings_of(&self.server, self.directory.path().join("ca.pem"))
     }
 
     /// The key as a program that starts now sees it: no connection, no token, nothing remembered.
-    pub fn stranger(&self, change: impl FnOnce(&mut AzureSettings)) -> AzureVault {
+    pub(crate) fn stranger(&self, change: impl FnOnce(&mut AzureSettings)) -> AzureVault {
         let mut settings = self.settings();
         change(&mut settings);
         AzureVault::new(&self.uri(), settings, now).unwrap()
     }
 
     /// The mock's clock.
-    pub fn time(&self) -> i64 {
+    pub(crate) fn time(&self) -> i64 {
         self.server.emulator().clock.now()
     }
 
     /// Time passes, here and there.
-    pub fn wait(&self, seconds: i64) {
+    pub(crate) fn wait(&self, seconds: i64) {
         self.server.emulator().clock.advance(seconds);
         set_clock_ahead(CLOCK_AHEAD_S.get() + seconds);
     }
 
-    pub fn change<R>(&self, change: impl FnOnce(&mut Vault) -> R) -> R {
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Vault) -> R) -> R {
         self.server
             .emulator()
             .store
@@ -100,7 +100,7 @@ impl Mock {
     }
 
     /// Edits the attributes of one version, or of all.
-    pub fn set(&self, version: Option<&str>, edit: impl Fn(&mut Attributes)) {
+    pub(crate) fn set(&self, version: Option<&str>, edit: impl Fn(&mut Attributes)) {
         let time = self.time();
         self.change(|vault| {
             let key = vault.key_mut(KEY, time).unwrap();
@@ -112,7 +112,7 @@ impl Mock {
         });
     }
 
-    pub fn permit_operations(&self, operations: &[&str]) {
+    pub(crate) fn permit_operations(&self, operations: &[&str]) {
         let time = self.time();
         self.change(|vault| {
             for version in &mut vault.key_mut(KEY, time).unwrap().versions {
@@ -121,35 +121,35 @@ impl Mock {
         });
     }
 
-    pub fn delete(&self) {
+    pub(crate) fn delete(&self) {
         let time = self.time();
         self.change(|vault| vault.delete(KEY, time).map(drop))
             .unwrap();
     }
 
-    pub fn recover(&self) {
+    pub(crate) fn recover(&self) {
         let time = self.time();
         self.change(|vault| vault.recover(KEY, time).map(drop))
             .unwrap();
     }
 
-    pub fn purge(&self) {
+    pub(crate) fn purge(&self) {
         let time = self.time();
         self.change(|vault| vault.purge(KEY, time)).unwrap();
     }
 
-    pub fn assign(&self, role: Role) {
+    pub(crate) fn assign(&self, role: Role) {
         let access = &self.server.emulator().access;
         access.assign(VAULT, self.assignment(role), self.time());
     }
 
-    pub fn unassign(&self, role: Role) {
+    pub(crate) fn unassign(&self, role: Role) {
         let access = &self.server.emulator().access;
         assert!(access.unassign(VAULT, &self.assignment(role), self.time()));
     }
 
     /// Access policies in place of roles.
-    pub fn permit(&self, permissions: &[&str]) {
+    pub(crate) fn permit(&self, permissions: &[&str]) {
         let access = &self.server.emulator().access;
         access.set_model(VAULT, Model::Policy);
         let policy = Policy {
@@ -159,7 +159,7 @@ impl Mock {
         access.set_policy(VAULT, policy, self.time()).unwrap();
     }
 
-    pub fn principal(&self) -> String {
+    pub(crate) fn principal(&self) -> String {
         self.server.emulator().tokens.principals()[0].oid.clone()
     }
 
@@ -172,7 +172,7 @@ impl Mock {
     }
 
     /// Strikes every request whose operation has this name, or every request.
-    pub fn fault(&self, operation: Option<&str>, fault: Fault) {
+    pub(crate) fn fault(&self, operation: Option<&str>, fault: Fault) {
         let rule = Rule {
             condition: Condition {
                 operation: operation.map(ToOwned::to_owned),
@@ -185,7 +185,7 @@ impl Mock {
         self.server.emulator().faults.add(rule).unwrap();
     }
 
-    pub fn clear_faults(&self) {
+    pub(crate) fn clear_faults(&self) {
         self.server.emulator().faults.clear();
     }
 }
@@ -280,12 +280,12 @@ thread_local! {
 }
 
 /// How far this thread's clock is ahead of the system's.
-pub fn set_clock_ahead(seconds: i64) {
+pub(crate) fn set_clock_ahead(seconds: i64) {
     CLOCK_AHEAD_S.set(seconds);
 }
 
 /// Our own clock.
-pub fn now() -> UnixTime {
+pub(crate) fn now() -> UnixTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     UnixTime {
         seconds: since.as_secs().saturating_add_signed(CLOCK_AHEAD_S.get()),
@@ -293,21 +293,24 @@ pub fn now() -> UnixTime {
     }
 }
 
-pub fn root() -> Secret<WRAPPED_ROOT_LEN> {
+pub(crate) fn root() -> Secret<WRAPPED_ROOT_LEN> {
     Secret::fill_with(|place| place.fill(7))
 }
 
 /// Unwraps, and looks at what comes out.
-pub fn unwrap(vault: &dyn cofferdam_keys::KeyVault, wrapped: &Wrapped) -> Result<(), Refusal> {
+pub(crate) fn unwrap(
+    vault: &dyn cofferdam_keys::KeyVault,
+    wrapped: &Wrapped,
+) -> Result<(), Refusal> {
     let root = vault.unwrap(wrapped, &CONTEXT)?;
     assert_eq!(*root.expose(), [7; WRAPPED_ROOT_LEN]);
     Ok(())
 }
 
-pub const VAULT: &str = "shop";
-pub const KEY: &str = "customer";
-pub const RSA_2048: Kind = Kind::Rsa { bits: 2048 };
-pub const CONTEXT: WrapContext = WrapContext {
+pub(crate) const VAULT: &str = "shop";
+pub(crate) const KEY: &str = "customer";
+pub(crate) const RSA_2048: Kind = Kind::Rsa { bits: 2048 };
+pub(crate) const CONTEXT: WrapContext = WrapContext {
     store: StoreId::from_bytes([5; 16]),
     layer: Layer::Customer,
 };

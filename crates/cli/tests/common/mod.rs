@@ -64,6 +64,14 @@ impl World {
             "COFFERDAM_AUDIT",
             "COFFERDAM_PASSPHRASE",
             "COFFERDAM_PASSPHRASE_FILE",
+            "AZURE_TENANT_ID",
+            "AZURE_CLIENT_ID",
+            "AZURE_CLIENT_SECRET",
+            "AZURE_FEDERATED_TOKEN_FILE",
+            "AZURE_AUTHORITY_HOST",
+            "IDENTITY_ENDPOINT",
+            "IDENTITY_HEADER",
+            "SSL_CERT_FILE",
         ] {
             command.env_remove(variable);
         }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use ureq::http::Method;
 use zeroize::Zeroizing;
 
-use super::classify::{Asked, Verdict, classify};
+use super::classify::{Asked, Verdict, classify, printable};
 use super::failure::Failure;
 use super::http::Answer;
 use super::key::{Kind, Listed, check_dates, state, wire_name};
@@ -85,6 +85,7 @@ impl AzureVault {
             key: bundle.key,
             attributes: bundle.attributes,
             vault_time: answer.date,
+            request_id: answer.request_id,
         })
     }
 
@@ -145,10 +146,10 @@ impl AzureVault {
             if !bundle.attributes.enabled {
                 return Err(Failure::new(
                     Reason::Revoked(Revocation::Version),
-                    "the version to wrap under was chosen, and it is disabled",
+                    bundle.told("the version to wrap under was chosen, and it is disabled"),
                 ));
             }
-            check_dates(&bundle.attributes, now, bundle.vault_time)?;
+            bundle.check_dates(now)?;
             return Ok(bundle);
         }
         let current = self.bundle(operation, None)?;
@@ -418,10 +419,10 @@ impl AzureVault {
     fn check_version(&self, operation: &Operation, version: &KeyVersion) -> Result<(), Failure> {
         match self.bundle(operation, Some(version)) {
             Ok(bundle) if !bundle.attributes.enabled => {
-                let detail = "the vault says that the version is disabled".to_owned();
+                let detail = bundle.told("the vault says that the version is disabled");
                 Err(self.disabled(operation, Some(version), detail))
             }
-            Ok(bundle) => check_dates(&bundle.attributes, self.session.now(), bundle.vault_time),
+            Ok(bundle) => bundle.check_dates(self.session.now()),
             // Who may unwrap and may not read: the unwrap itself decides.
             Err(failure) if failure.reason == Reason::Revoked(Revocation::Permission) => Ok(()),
             Err(failure) => Err(failure),
@@ -478,6 +479,22 @@ struct Bundle {
     key: super::wire::JsonWebKey,
     attributes: Attributes,
     vault_time: Option<UnixTime>,
+    request_id: Option<String>,
+}
+
+impl Bundle {
+    fn check_dates(&self, now: UnixTime) -> Result<(), Failure> {
+        check_dates(&self.attributes, now, self.vault_time).map_err(|failure| Failure {
+            detail: self.told(&failure.detail),
+            ..failure
+        })
+    }
+
+    /// What the vault told, and in which answer.
+    fn told(&self, what: &str) -> String {
+        let id = self.request_id.as_deref().unwrap_or("without an id");
+        format!("{what}, request {}", printable(id, 128))
+    }
 }
 
 fn newest_usable(
