@@ -14,6 +14,7 @@ use cofferdam_keys::{
     RootWrap, StoreId, Suite, Unlocked, VaultSet,
 };
 
+use crate::canaries::Canaries;
 use crate::disk::{Disk, FileDisk};
 use crate::error::Error;
 use crate::file::{FileSetup, SealedFile};
@@ -76,6 +77,8 @@ pub struct Recorded {
     stores: Mutex<HashSet<StoreId>>,
     /// Commitments to the roots that this process made.
     made: Mutex<HashSet<[u8; 32]>>,
+    /// Canary unwraps that are not on record yet.
+    pub(crate) canaries: Canaries,
 }
 
 impl Recorded {

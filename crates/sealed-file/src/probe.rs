@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cofferdam_audit::{Action, EventKey, KeyRole, Outcome, Sink};
 use cofferdam_keys::{
-    Change, KeyringSlots, KeysError, Reason, Refusal, Revocation, Standing, Wiped,
+    Change, KeyringSlots, KeysError, Reason, Refusal, Revocation, Standing, StoreId, Wiped,
 };
 
 use crate::disk::Disk;
@@ -29,6 +29,15 @@ impl HeadCopy {
             }),
         }
     }
+
+    /// The store that the newest keyring claims to be of.
+    fn store_id(&self) -> StoreId {
+        let candidates = self.0.candidates();
+        let (_, keyring) = candidates
+            .first()
+            .expect("a head that was copied has a keyring");
+        keyring.store_id()
+    }
 }
 
 impl Opener {
@@ -43,14 +52,20 @@ impl Opener {
         let corrupt = |detail: String| self.refusal(head, Reason::Corrupt, detail);
         let unlocked = match head.0.unlock(&*self.vaults, &self.pins) {
             Ok(unlocked) => unlocked,
-            Err(KeysError::Refused(refusal)) => return Err(refusal),
+            Err(KeysError::Refused(refusal)) => {
+                self.count_refused(head.store_id(), &refusal);
+                return Err(refusal);
+            }
             Err(error) => return Err(corrupt(error.to_string())),
         };
         match open {
             Some(store) if !store.keys.have_the_roots_of(&unlocked.data_keys) => {
                 Err(corrupt("the keyring is another store's".to_owned()))
             }
-            _ => Ok(()),
+            _ => {
+                self.count_allowed(head.store_id(), unlocked.keyring.wraps());
+                Ok(())
+            }
         }
     }
 
@@ -93,6 +108,7 @@ impl Opener {
         change: &Change,
         wiped: Option<Wiped>,
     ) -> Result<(), Error> {
+        self.record_canaries(path, store, true)?;
         let Some(log) = self.open_log(path, store.keys.store_id(), &store.keys)? else {
             return Ok(());
         };

@@ -139,6 +139,8 @@ impl Holder for Group {
         let (Some(store), Some(main)) = (self.open_store(), self.main_member()) else {
             return;
         };
+        // Serving does not wait for the log.
+        let _ = self.opener.record_canaries(&self.path, &store, false);
         match self
             .opener
             .follow_rotations(main.disk(), &self.path, &store)

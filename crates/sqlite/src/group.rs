@@ -288,6 +288,17 @@ impl Group {
     }
 }
 
+impl Drop for Group {
+    /// What the vaults were asked for this connection goes on record.
+    fn drop(&mut self) {
+        if self.lease.get().is_some()
+            && let Some(store) = self.open_store()
+        {
+            let _ = self.opener.record_canaries(&self.path, &store, true);
+        }
+    }
+}
+
 impl Member {
     pub(crate) fn new(kind: FileKind, base: Arc<BaseFile>) -> Member {
         Member {

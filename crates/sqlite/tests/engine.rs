@@ -54,7 +54,7 @@ fn world(suite: Suite) -> World {
         clock,
         leases: Leases::new(LeaseTerms {
             policy: LeasePolicy::default(),
-            clock: clock,
+            clock,
             monotonic: || Duration::ZERO,
         }),
         recorded: Recorded::default(),

@@ -5,6 +5,7 @@
 //!
 //! No call is repeated, but for one whose token was refused. What an outage means is the caller's decision.
 
+mod calls;
 mod challenge;
 mod classify;
 mod credential;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use cofferdam_keys::{Clock, Reason, Revocation, UnixTime, VaultRequest};
 use ureq::http::Method;
 
+use super::calls::Calls;
 use super::challenge::Challenge;
 use super::failure::Failure;
 use super::http::{Answer, Call, Http, Schemes};
@@ -27,6 +28,7 @@ pub(super) struct Session {
     /// How often in a row a fresh token was refused.
     refused_count: AtomicU32,
     last: Mutex<Option<VaultRequest>>,
+    calls: Calls,
 }
 
 #[derive(Default)]
@@ -61,6 +63,7 @@ impl Session {
             login: Mutex::default(),
             refused_count: AtomicU32::new(0),
             last: Mutex::default(),
+            calls: Calls::default(),
         }
     }
 
@@ -86,7 +89,7 @@ impl Session {
     pub(super) fn begin(&self) -> Result<Operation, Failure> {
         Ok(Operation {
             started: self.now(),
-            correlation_id: random_uuid()?,
+            correlation_id: self.calls.next_id()?,
         })
     }
 
@@ -237,23 +240,6 @@ impl Session {
     }
 }
 
-/// RFC 9562 section 5.4.
-fn random_uuid() -> Result<String, Failure> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| Failure::unreachable("the cryptographic module gave no random bytes"))?;
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
-    let (a, b, c, d, e) = (
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    );
-    Ok(format!("{a}-{b}-{c}-{d}-{e}"))
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

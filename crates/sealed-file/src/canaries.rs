@@ -1,0 +1,138 @@
+//! Canary unwraps on record: in tallies, because one an hour says as much as sixty.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cofferdam_audit::{Action, EventKey, KeyRole, Outcome, Sink};
+use cofferdam_keys::{KeyUri, KeyVersion, Refusal, RootWrap, StoreId, VaultRequest};
+
+use crate::error::Error;
+use crate::opener::{Opener, Store};
+
+/// What was asked of the vaults since it was last put on record.
+#[derive(Default)]
+pub(crate) struct Canaries(Mutex<BTreeMap<Name, Tally>>);
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    store: StoreId,
+    key: KeyUri,
+    version: Option<String>,
+    allowed: bool,
+}
+
+struct Tally {
+    count: u64,
+    last: Option<VaultRequest>,
+}
+
+impl Canaries {
+    fn book(&self) -> MutexGuard<'_, BTreeMap<Name, Tally>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, name: Name, last: Option<VaultRequest>) {
+        let mut book = self.book();
+        let tally = book.entry(name).or_insert(Tally {
+            count: 0,
+            last: None,
+        });
+        tally.count += 1;
+        tally.last = last.or(tally.last.take());
+    }
+
+    fn are_due(&self, store: StoreId) -> bool {
+        let book = self.book();
+        book.iter()
+            .any(|(name, tally)| name.store == store && tally.count >= TALLY_MAX)
+    }
+
+    fn take(&self, store: StoreId) -> Vec<(Name, Tally)> {
+        let mut book = self.book();
+        let (taken, kept) = std::mem::take(&mut *book)
+            .into_iter()
+            .partition(|(name, _)| name.store == store);
+        *book = kept;
+        let taken: BTreeMap<Name, Tally> = taken;
+        taken.into_iter().collect()
+    }
+}
+
+impl Opener {
+    /// Each wrap of a keyring has just been unwrapped.
+    pub(crate) fn count_allowed(&self, store: StoreId, wraps: &[RootWrap]) {
+        for wrap in wraps {
+            let version = &wrap.wrapped.version;
+            self.count(store, &wrap.key, Some(version), true);
+        }
+    }
+
+    pub(crate) fn count_refused(&self, store: StoreId, refusal: &Refusal) {
+        self.count(store, &refusal.key, refusal.version.as_ref(), false);
+    }
+
+    fn count(&self, store: StoreId, key: &KeyUri, version: Option<&KeyVersion>, allowed: bool) {
+        let vault = self.vaults.vault(key).ok();
+        let name = Name {
+            store,
+            key: key.clone(),
+            version: version.map(ToString::to_string),
+            allowed,
+        };
+        self.recorded
+            .canaries
+            .add(name, vault.and_then(|vault| vault.last_request()));
+    }
+
+    /// Puts the tallies of an open store on record: all of them, or only when there is something worth a line.
+    ///
+    /// # Errors
+    /// [`Error::Audit`].
+    pub fn record_canaries(&self, path: &Path, store: &Store, all: bool) -> Result<(), Error> {
+        let id = store.keys.store_id();
+        if !all && !self.recorded.canaries.are_due(id) {
+            return Ok(());
+        }
+        let tallies = self.recorded.canaries.take(id);
+        if tallies.is_empty() {
+            return Ok(());
+        }
+        let Some(log) = self.open_log(path, id, &store.keys)? else {
+            return Ok(());
+        };
+        for (name, tally) in tallies {
+            let (action, outcome) = match name.allowed {
+                true => (Action::UseCanaryOk, Outcome::Success),
+                false => (Action::UseCanaryFail, Outcome::Denied),
+            };
+            let mut event = self
+                .store_event(action, path, store)
+                .with_count(tally.count)
+                .with_key(EventKey {
+                    uri: Some(name.key.to_string()),
+                    version: name.version,
+                    role: Some(KeyRole::Kek),
+                    ..EventKey::default()
+                });
+            event.outcome = outcome;
+            if let Some(last) = tally.last {
+                // The calls of one session share the first half of their ids (format section 9).
+                let session: String = last
+                    .correlation_id
+                    .chars()
+                    .filter(|&c| c != '-')
+                    .take(16)
+                    .collect();
+                event = event
+                    .with_correlation(session)
+                    .with_request(last.correlation_id);
+            }
+            log.record(&event)?;
+        }
+        Ok(())
+    }
+}
+
+/// At one question a minute, half an hour.
+const TALLY_MAX: u64 = 30;
