@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -99,7 +99,11 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), String> {
     let config = config(&arguments)?;
-    let names: Vec<String> = config.vaults.iter().map(|settings| settings.name.clone()).collect();
+    let names: Vec<String> = config
+        .vaults
+        .iter()
+        .map(|settings| settings.name.clone())
+        .collect();
     let server = Server::start(config).map_err(|error| error.to_string())?;
     let ca_file = ca_file(&arguments, &server)?;
     let environment = environment(&server, &ca_file);
@@ -111,7 +115,9 @@ fn run(arguments: Arguments) -> Result<(), String> {
     eprintln!("admin API: {}", server.admin_url());
     if arguments.print_env {
         print!("{environment}");
-        std::io::stdout().flush().map_err(|error| error.to_string())?;
+        std::io::stdout()
+            .flush()
+            .map_err(|error| error.to_string())?;
     }
     if let Some(path) = &arguments.ready_file {
         write_whole(path, &environment)?;
@@ -139,9 +145,11 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
     if let Some(id) = &arguments.client_id {
         tokens.client_id.clone_from(id);
     }
-    if let Some(path) = &arguments.client_secret_file {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        tokens.client_secret = text.trim().to_owned();
+    match (&arguments.client_secret_file, &arguments.state) {
+        (Some(path), _) => tokens.client_secret = read_secret(path)?,
+        // What is kept is worth more than a secret that is printed in the documentation.
+        (None, Some(directory)) => tokens.client_secret = kept_secret(directory)?,
+        (None, None) => {}
     }
     Ok(Config {
         listen: arguments.listen,
@@ -156,6 +164,33 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
         webhook: arguments.webhook.clone(),
         ..Config::default()
     })
+}
+
+fn read_secret(path: &Path) -> Result<String, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match text.trim() {
+        "" => Err(format!(
+            "{} is empty; it has to hold the client's secret",
+            path.display()
+        )),
+        secret => Ok(secret.to_owned()),
+    }
+}
+
+/// The first client's secret, made up when the directory has none.
+fn kept_secret(directory: &Path) -> Result<String, String> {
+    let path = directory.join("client.secret");
+    if path.exists() {
+        return read_secret(&path);
+    }
+    std::fs::create_dir_all(directory)
+        .map_err(|error| format!("{}: {error}", directory.display()))?;
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the random generator failed".to_owned())?;
+    let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    write_private(&path, &secret)?;
+    Ok(secret)
 }
 
 /// A vault from `NAME[:OPTION]...`, the rest as in `defaults`.
@@ -191,13 +226,15 @@ fn ca_file(arguments: &Arguments, server: &Server) -> Result<PathBuf, String> {
     let path = match (&arguments.ca_file, &arguments.state) {
         (Some(path), _) => path.clone(),
         (None, Some(directory)) => directory.join("ca.pem"),
-        (None, None) => std::env::temp_dir().join(format!("keyvault-mock-{}.pem", server.address().port())),
+        (None, None) => {
+            std::env::temp_dir().join(format!("keyvault-mock-{}.pem", server.address().port()))
+        }
     };
     write_whole(&path, server.ca_pem())?;
     std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn environment(server: &Server, ca_file: &std::path::Path) -> String {
+fn environment(server: &Server, ca_file: &Path) -> String {
     let ca = ca_file.display().to_string();
     let authority = server.emulator().authority_url();
     let lines = [
@@ -210,20 +247,48 @@ fn environment(server: &Server, ca_file: &std::path::Path) -> String {
         ("AZURE_CLIENT_SECRET", server.client_secret()),
         ("AZURE_KEYVAULT_URL", &server.url()),
         ("KEYVAULT_MOCK_ADMIN_URL", &server.admin_url()),
-        ("KEYVAULT_MOCK_ADMIN_TOKEN", server.emulator().tokens.admin_token()),
+        (
+            "KEYVAULT_MOCK_ADMIN_TOKEN",
+            server.emulator().tokens.admin_token(),
+        ),
         // App Service's way to a managed identity, which is plain HTTP there, too.
         (
             "IDENTITY_ENDPOINT",
-            &format!("{}{}", server.admin_url(), keyvault_mock::tokens::APP_SERVICE_PATH),
+            &format!(
+                "{}{}",
+                server.admin_url(),
+                keyvault_mock::tokens::APP_SERVICE_PATH
+            ),
         ),
-        ("IDENTITY_HEADER", server.emulator().tokens.identity_header()),
+        (
+            "IDENTITY_HEADER",
+            server.emulator().tokens.identity_header(),
+        ),
     ]
     .map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', "'\\''")));
     lines.concat()
 }
 
+/// Writes a file that its owner alone can read, durably.
+fn write_private(path: &Path, text: &str) -> Result<(), String> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
 /// Writes a file so that whoever waits for it never sees half of it.
-fn write_whole(path: &std::path::Path, text: &str) -> Result<(), String> {
+fn write_whole(path: &Path, text: &str) -> Result<(), String> {
     let refused = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
@@ -248,7 +313,9 @@ fn wait_for_signal(server: &Server) -> Result<(), String> {
             }
         }
         #[cfg(not(unix))]
-        tokio::signal::ctrl_c().await.map_err(|error| error.to_string())
+        tokio::signal::ctrl_c()
+            .await
+            .map_err(|error| error.to_string())
     })?;
     server.stop();
     Ok(())
