@@ -5,6 +5,7 @@
 
 use serde_json::json;
 
+use crate::faults::THROTTLED_MESSAGE;
 use crate::wire::Reply;
 
 /// A request that was refused.
@@ -18,6 +19,8 @@ pub struct Refusal {
     pub inner: Option<&'static str>,
     /// `error.message`.
     pub message: String,
+    /// `Retry-After` in seconds.
+    pub retry_after_s: Option<u64>,
 }
 
 impl Refusal {
@@ -28,6 +31,7 @@ impl Refusal {
             code,
             inner: None,
             message: message.into(),
+            retry_after_s: None,
         }
     }
 
@@ -163,6 +167,14 @@ impl Refusal {
         Refusal::new(409, "Conflict", message)
     }
 
+    /// 429: the vault's limit is reached.
+    pub fn throttled(retry_after_s: u64) -> Refusal {
+        Refusal {
+            retry_after_s: Some(retry_after_s),
+            ..Refusal::new(429, "Throttled", THROTTLED_MESSAGE)
+        }
+    }
+
     /// 500: the change could not be made durable, so it was not made.
     pub fn not_durable(reason: &str) -> Refusal {
         Refusal::new(
@@ -183,7 +195,11 @@ impl Refusal {
         if let Some(inner) = self.inner {
             error["innererror"] = json!({ "code": inner });
         }
-        Reply::json(self.status, &json!({ "error": error }))
+        let reply = Reply::json(self.status, &json!({ "error": error }));
+        match self.retry_after_s {
+            Some(seconds) => reply.with_header("retry-after", seconds.to_string()),
+            None => reply,
+        }
     }
 }
 

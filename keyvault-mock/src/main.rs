@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -145,10 +145,11 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
     if let Some(id) = &arguments.client_id {
         tokens.client_id.clone_from(id);
     }
-    if let Some(path) = &arguments.client_secret_file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        tokens.client_secret = text.trim().to_owned();
+    match (&arguments.client_secret_file, &arguments.state) {
+        (Some(path), _) => tokens.client_secret = read_secret(path)?,
+        // What is kept is worth more than a secret that is printed in the documentation.
+        (None, Some(directory)) => tokens.client_secret = kept_secret(directory)?,
+        (None, None) => {}
     }
     Ok(Config {
         listen: arguments.listen,
@@ -163,6 +164,33 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
         webhook: arguments.webhook.clone(),
         ..Config::default()
     })
+}
+
+fn read_secret(path: &Path) -> Result<String, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match text.trim() {
+        "" => Err(format!(
+            "{} is empty; it has to hold the client's secret",
+            path.display()
+        )),
+        secret => Ok(secret.to_owned()),
+    }
+}
+
+/// The first client's secret, made up when the directory has none.
+fn kept_secret(directory: &Path) -> Result<String, String> {
+    let path = directory.join("client.secret");
+    if path.exists() {
+        return read_secret(&path);
+    }
+    std::fs::create_dir_all(directory)
+        .map_err(|error| format!("{}: {error}", directory.display()))?;
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the random generator failed".to_owned())?;
+    let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    write_private(&path, &secret)?;
+    Ok(secret)
 }
 
 /// A vault from `NAME[:OPTION]...`, the rest as in `defaults`.
@@ -206,7 +234,7 @@ fn ca_file(arguments: &Arguments, server: &Server) -> Result<PathBuf, String> {
     std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn environment(server: &Server, ca_file: &std::path::Path) -> String {
+fn environment(server: &Server, ca_file: &Path) -> String {
     let ca = ca_file.display().to_string();
     let authority = server.emulator().authority_url();
     let lines = [
@@ -241,8 +269,26 @@ fn environment(server: &Server, ca_file: &std::path::Path) -> String {
     lines.concat()
 }
 
+/// Writes a file that its owner alone can read, durably.
+fn write_private(path: &Path, text: &str) -> Result<(), String> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
 /// Writes a file so that whoever waits for it never sees half of it.
-fn write_whole(path: &std::path::Path, text: &str) -> Result<(), String> {
+fn write_whole(path: &Path, text: &str) -> Result<(), String> {
     let refused = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut new = path.as_os_str().to_owned();
     new.push(".new");

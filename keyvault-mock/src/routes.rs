@@ -16,6 +16,8 @@ mod update;
 use serde::de::DeserializeOwned;
 
 use crate::error::Refusal;
+use crate::faults::KeyCost;
+use crate::material::Kind;
 use crate::server::Emulator;
 use crate::tokens::Caller;
 use crate::vault::Settings;
@@ -89,6 +91,7 @@ pub(crate) fn carry_out(
     if let Some(key) = key {
         check_name(key)?;
     }
+    throttle(emulator, request, route, vault, now)?;
     api.offers(route.operation)?;
     let call = Call {
         emulator,
@@ -127,6 +130,54 @@ pub(crate) fn carry_out(
         Operation::Update => update::update(&call),
         Operation::Verify => crypto::verify(&call),
     }
+}
+
+/// Counts the request against the limits of the service, when they are switched on.
+fn throttle(
+    emulator: &Emulator,
+    request: &Request,
+    route: &Route,
+    vault: &str,
+    now: i64,
+) -> Result<(), Refusal> {
+    if !emulator.faults.throttle.is_on() {
+        return Ok(());
+    }
+    let creates = matches!(route.operation, Operation::Create | Operation::Import);
+    let rsa_bits = |kind| match kind {
+        Kind::Rsa { bits } => bits,
+        _ => 0,
+    };
+    let held = emulator.store.read(|vaults| {
+        let version =
+            vaults
+                .vault(vault)
+                .ok()?
+                .version(route.key.as_deref()?, route.version.as_deref(), now);
+        version
+            .map(|version| (version.hsm, rsa_bits(version.material.kind())))
+            .ok()
+    });
+    // A key that is not there yet says in its body what it will be.
+    let will_be_hsm = || {
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let kty = body["kty"].as_str().or(body["key"]["kty"].as_str());
+        kty.is_some_and(|kty| kty.ends_with("-HSM"))
+    };
+    let (hsm, rsa_bits) = match (creates, held) {
+        (false, Some(held)) => held,
+        _ => (will_be_hsm(), 0),
+    };
+    let cost = KeyCost {
+        hsm,
+        creates,
+        rsa_bits,
+    };
+    emulator
+        .faults
+        .throttle
+        .admit(vault, cost, emulator.clock.now_ms())
+        .map_err(Refusal::throttled)
 }
 
 /// Names are `^[0-9a-zA-Z-]{1,127}$`.

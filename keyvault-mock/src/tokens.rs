@@ -12,6 +12,7 @@
 //! Tokens are those of version 1.0, which Key Vault is given by the real provider: their issuer is
 //! `https://sts.windows.net/{tenant}/`. Times are seconds since the epoch.
 
+mod attestation;
 mod endpoint;
 mod entra_error;
 mod jwt;

@@ -258,9 +258,9 @@ fn ordered((status, retry_after_s): (u16, Option<u64>)) -> Reply {
             "An unexpected error occurred.",
         ),
     };
-    let reply = refusal.reply();
-    match retry_after_s {
-        Some(seconds) => reply.with_header("retry-after", seconds.to_string()),
-        None => reply,
+    Refusal {
+        retry_after_s,
+        ..refusal
     }
+    .reply()
 }
