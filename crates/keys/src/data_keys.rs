@@ -86,6 +86,15 @@ impl DataKeys {
         Self::new(store, suite, active_dek, material)
     }
 
+    /// Every data key, each byte of it changed with `mask`: for tests that look for the keys in memory and must not find their own list.
+    #[cfg(any(test, feature = "vectors"))]
+    #[doc(hidden)]
+    pub fn masked(&self, mask: u8) -> Vec<[u8; 32]> {
+        let deks = self.layers.iter().flat_map(|layer| layer.deks.values());
+        deks.map(|dek| dek.secret().expose().map(|byte| byte ^ mask))
+            .collect()
+    }
+
     /// `material` is the root and the usable data keys of each layer, in the order of `Suite::layers`.
     pub(crate) fn new(
         store: StoreId,
