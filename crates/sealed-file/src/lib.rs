@@ -16,6 +16,7 @@ mod homes;
 mod opener;
 mod pages;
 mod plaintext;
+mod queue;
 mod record;
 mod records;
 mod run;
