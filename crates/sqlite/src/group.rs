@@ -214,17 +214,23 @@ impl Group {
     /// Remembers the page size that the first page of a database states.
     pub(crate) fn note_header(&self, bytes: &[u8], offset: u64) {
         if offset == 0
-            && let Some(&[high, low]) = bytes.get(16..18)
+            && let Some(size) = header_page_size(bytes)
         {
-            let size = match usize::from(u16::from_be_bytes([high, low])) {
-                1 => 65536,
-                size => size,
-            };
-            if size.is_power_of_two() && size >= 512 {
-                self.sqlite_page_size.store(size, Ordering::Relaxed);
-            }
+            self.sqlite_page_size.store(size, Ordering::Relaxed);
         }
     }
+}
+
+/// The page size that the first bytes of a database state (SQLite file format, section 1.3.2).
+pub(crate) fn header_page_size(bytes: &[u8]) -> Option<usize> {
+    let &[high, low] = bytes.get(16..18)? else {
+        return None;
+    };
+    let size = match usize::from(u16::from_be_bytes([high, low])) {
+        1 => 65536,
+        size => size,
+    };
+    (size.is_power_of_two() && size >= 512).then_some(size)
 }
 
 impl Member {

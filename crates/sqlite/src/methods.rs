@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cofferdam_cipher::PageSize;
-use cofferdam_sealed_file::{Error, FileKind, PAGE_SIZE_CHOSEN_MAX};
+use cofferdam_sealed_file::{Error, FileKind, PAGE_SIZE_CHOSEN_MAX, SealedFile};
 
+use crate::base::BaseDisk;
 use crate::control;
 use crate::ffi::{self, File, IoMethods};
-use crate::group::{Group, Member, State, note_page_size, set_level};
+use crate::group::{Group, Member, State, header_page_size, note_page_size, set_level};
 use crate::layer::{Layer, answer, base_error};
 
 /// An open file as SQLite holds it.
@@ -49,7 +50,14 @@ impl Inner {
         self.flush_to_read(out.len(), offset)?;
         let mut state = self.member.state();
         let read = match state.existing(&self.member, &self.group)? {
-            Some(file) => file.read_at(out, offset),
+            Some(file) => match file.read_at(out, offset) {
+                Err(Error::PageAltered { page, .. })
+                    if self.member.kind == FileKind::Main && offset == 0 && page.as_u64() > 0 =>
+                {
+                    read_first_page(file, out)
+                }
+                read => read,
+            },
             None => Ok(0),
         };
         drop(state);
@@ -238,6 +246,19 @@ impl Inner {
             0 => SECTOR_SIZE_MIN,
             size => size as c_int,
         }
+    }
+}
+
+/// Reads the first page of a database that has an altered page behind it.
+///
+/// A new connection takes pages for larger than they may be, and asks again when the first one tells their size. A page that
+/// it does not need for that must not keep it from the others.
+fn read_first_page(file: &mut SealedFile<BaseDisk>, out: &mut [u8]) -> Result<usize, Error> {
+    let mut head = [0; HEADER_LEN];
+    let read = file.read_at(&mut head, 0)?;
+    match header_page_size(&head[..read]) {
+        Some(size) if size < out.len() => file.read_at(&mut out[..size], 0),
+        _ => file.read_at(out, 0),
     }
 }
 
@@ -496,6 +517,9 @@ pub(crate) static METHODS: IoMethods = IoMethods {
     shm_barrier: Some(shm_barrier),
     shm_unmap: Some(shm_unmap),
 };
+
+/// Bytes of a database's header (SQLite file format, section 1.3).
+const HEADER_LEN: usize = 100;
 
 /// SQLite's smallest sector.
 const SECTOR_SIZE_MIN: c_int = 512;

@@ -227,6 +227,27 @@ fn a_journal_is_never_behind_its_database() {
     }
 }
 
+/// Goal: a page that nobody needs, torn by a write that failed, does not keep a database with small pages from opening.
+/// A new connection reads 4096 bytes first, whatever the page size.
+#[test]
+fn a_torn_page_behind_the_first_does_not_keep_a_database_from_opening() {
+    let world = world(Suite::One);
+    let connection = world.open("a.db");
+    let setup = "PRAGMA page_size=512; CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT)";
+    connection.execute_batch(setup).unwrap();
+    fill_with_text(&connection);
+    drop(connection);
+    let mut bytes = fs::read(world.path("a.db")).unwrap();
+    // The seventh page: in the first 4096 bytes, and of the table. Frames begin behind two keyrings and two records
+    // (format section 5).
+    bytes[2 * 16384 + 2 * 4096 + 6 * (512 + 128) + 7] ^= 1;
+    fs::write(world.path("a.db"), bytes).unwrap();
+    let connection = world.open("a.db");
+    let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    assert_eq!(one("SELECT s IS NOT NULL FROM t WHERE id = 1500"), Ok(1));
+    assert!(one("SELECT sum(length(s)) FROM t").is_err());
+}
+
 fn fill_with_text(connection: &Connection) {
     let rows = "WITH c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c WHERE x < 1500) \
                 INSERT INTO t SELECT x, printf('a text of some length about row %d', x) FROM c";
