@@ -3,6 +3,18 @@
 //! SQLite relies on the order of its writes to different files also when nothing is synced: a process that is killed
 //! leaves what it wrote, in the order it wrote it. Bytes that wait in one file are therefore flushed before another
 //! file of the group is written, cut or removed, and before other processes are let in.
+//!
+//! One pair of files may wait together: the database and its rollback journal. A journal may run ahead of its database, for
+//! what it appends are the contents that pages had before, and putting those back changes nothing as long as the pages have
+//! not been written. So
+//!
+//! 1. what waits in a journal is flushed before anything that waits in its database;
+//! 2. a journal takes what is appended while pages of the database wait, and nothing else: a header that is written again
+//!    may end a transaction;
+//! 3. a journal is read, to roll back, when all of it is on the disk: from then on what waits in the database needs nothing
+//!    that still waits in the journal;
+//! 4. a journal that cannot be flushed when it is closed, which SQLite does in the middle of a transaction only after an
+//!    error and without rolling back, takes with it what waits in the database.
 
 use std::ffi::c_int;
 use std::path::PathBuf;
@@ -52,7 +64,7 @@ pub(crate) struct Member {
 
 /// A member's sealed file, once there is a store whose keys it can be sealed with.
 pub(crate) struct State {
-    file: Option<SealedFile<BaseDisk>>,
+    pub(crate) file: Option<SealedFile<BaseDisk>>,
     /// Bytes that SQLite was told were written could not be flushed at a fence: it must hear of that before it commits.
     lost: bool,
     /// A checkpoint is going on: SQLite must hear of each failure at once.
@@ -132,15 +144,16 @@ impl Group {
             .find(|member| member.kind == FileKind::Main)
     }
 
-    /// Flushes every file and gives it up, with its keys.
+    /// Flushes every file and gives it up, with its keys. When one cannot be flushed, what waits behind it is not written either.
     pub(crate) fn give_up_files(&self) {
+        let mut in_order = true;
         for member in self.members() {
             let mut state = member.state();
             if let Some(mut file) = state.file.take()
                 && !file.is_flushed()
-                && file.flush().is_err()
             {
-                state.lost = true;
+                in_order = in_order && file.flush().is_ok();
+                state.lost |= !in_order;
             }
         }
     }
@@ -164,11 +177,14 @@ impl Group {
         &self.main
     }
 
+    /// The members in the order in which they are flushed: the database comes last.
     fn members(&self) -> Vec<Arc<Member>> {
-        lock(&self.members)
+        let mut members: Vec<_> = lock(&self.members)
             .iter()
             .filter_map(Weak::upgrade)
-            .collect()
+            .collect();
+        members.sort_by_key(|member| member.kind == FileKind::Main);
+        members
     }
 
     /// The store, if it is on the disk by now.
@@ -207,6 +223,15 @@ impl Group {
         Ok(())
     }
 
+    /// Flushes what must be on the disk before a change to a file: everything else, and for a journal also what waits in
+    /// it, because the database comes after that.
+    pub(crate) fn flush_before(&self, changed: &Arc<Member>) -> Result<(), Error> {
+        if changed.kind == FileKind::RollbackJournal {
+            changed.flush()?;
+        }
+        self.flush_others(changed)
+    }
+
     pub(crate) fn flush(&self) -> Result<(), Error> {
         for member in self.members() {
             member.flush()?;
@@ -227,13 +252,7 @@ impl Group {
     pub(crate) fn flush_or_abandon(&self) -> Result<(), Error> {
         let flushed = self.flush().and_then(|()| self.admit_loss());
         if flushed.is_err() {
-            for member in self.members() {
-                if let Some(file) = &mut member.state().file
-                    && !file.is_flushed()
-                {
-                    file.abandon();
-                }
-            }
+            self.abandon_what_waits();
         }
         flushed
     }
@@ -247,6 +266,16 @@ impl Group {
         match lost {
             true => Err(Error::Latched),
             false => Ok(()),
+        }
+    }
+
+    pub(crate) fn abandon_what_waits(&self) {
+        for member in self.members() {
+            if let Some(file) = &mut member.state().file
+                && !file.is_flushed()
+            {
+                file.abandon();
+            }
         }
     }
 
@@ -275,15 +304,9 @@ impl Group {
     /// Remembers the page size that the first page of a database states.
     pub(crate) fn note_header(&self, bytes: &[u8], offset: u64) {
         if offset == 0
-            && let Some(&[high, low]) = bytes.get(16..18)
+            && let Some(size) = header_page_size(bytes)
         {
-            let size = match usize::from(u16::from_be_bytes([high, low])) {
-                1 => 65536,
-                size => size,
-            };
-            if size.is_power_of_two() && size >= 512 {
-                self.sqlite_page_size.store(size, Ordering::Relaxed);
-            }
+            self.sqlite_page_size.store(size, Ordering::Relaxed);
         }
     }
 }
@@ -297,6 +320,18 @@ impl Drop for Group {
             let _ = self.opener.record_canaries(&self.path, &store, true);
         }
     }
+}
+
+/// The page size that the first bytes of a database state (SQLite file format, section 1.3.2).
+pub(crate) fn header_page_size(bytes: &[u8]) -> Option<usize> {
+    let &[high, low] = bytes.get(16..18)? else {
+        return None;
+    };
+    let size = match usize::from(u16::from_be_bytes([high, low])) {
+        1 => 65536,
+        size => size,
+    };
+    (size.is_power_of_two() && size >= 512).then_some(size)
 }
 
 impl Member {

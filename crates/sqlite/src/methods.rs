@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cofferdam_cipher::PageSize;
-use cofferdam_sealed_file::{Error, FileKind, PAGE_SIZE_CHOSEN_MAX};
+use cofferdam_sealed_file::{Error, FileKind, PAGE_SIZE_CHOSEN_MAX, SealedFile};
 
+use crate::base::BaseDisk;
 use crate::control;
 use crate::ffi::{self, File, IoMethods};
-use crate::group::{Group, Member, State, note_page_size, set_level};
+use crate::group::{Group, Member, State, header_page_size, note_page_size, set_level};
 use crate::layer::{Layer, answer, base_error};
 
 /// An open file as SQLite holds it.
@@ -46,9 +47,17 @@ impl Inner {
 
     fn read(&self, out: &mut [u8], offset: u64) -> Result<usize, Error> {
         self.group.forget_if_hidden();
+        self.flush_to_read(out.len(), offset)?;
         let mut state = self.member.state();
         let read = match state.existing(&self.member, &self.group)? {
-            Some(file) => file.read_at(out, offset),
+            Some(file) => match file.read_at(out, offset) {
+                Err(Error::PageAltered { page, .. })
+                    if self.member.kind == FileKind::Main && offset == 0 && page.as_u64() > 0 =>
+                {
+                    read_first_page(file, out)
+                }
+                read => read,
+            },
             None => Ok(0),
         };
         drop(state);
@@ -74,7 +83,7 @@ impl Inner {
 
     fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
         self.group.forget_if_hidden();
-        self.group.flush_others(&self.member)?;
+        self.flush_before_write(bytes.len(), offset)?;
         let mut state = self.member.state();
         let flush = self.flush_after(&mut state, bytes, offset);
         let file = state.writable(&self.member, &self.group)?;
@@ -107,6 +116,31 @@ impl Inner {
                 }
             }),
         }
+    }
+
+    /// Flushes what a read needs on the disk, by the rules of [`Group`].
+    fn flush_to_read(&self, len: usize, offset: u64) -> Result<(), Error> {
+        let flushes = match (self.member.kind, &self.member.state().file) {
+            (FileKind::Main, Some(file)) => file.flushes_to_read(len, offset),
+            (FileKind::RollbackJournal, Some(file)) => !file.is_flushed(),
+            _ => false,
+        };
+        if flushes { self.group.flush() } else { Ok(()) }
+    }
+
+    /// Flushes what must be on the disk before a write, by the rules of [`Group`].
+    fn flush_before_write(&self, len: usize, offset: u64) -> Result<(), Error> {
+        if !self.group.writes_through() {
+            let may_wait = match (self.member.kind, &mut self.member.state().file) {
+                (FileKind::Main, Some(file)) => file.only_waits(len, offset),
+                (FileKind::RollbackJournal, Some(file)) => offset >= file.len()?,
+                _ => false,
+            };
+            if may_wait {
+                return Ok(());
+            }
+        }
+        self.group.flush_before(&self.member)
     }
 
     /// The page size for a database whose first page is being written: what the page itself says.
@@ -149,7 +183,7 @@ impl Inner {
 
     fn truncate(&self, len: u64) -> Result<(), Error> {
         self.group.forget_if_hidden();
-        self.group.flush_others(&self.member)?;
+        self.group.flush_before(&self.member)?;
         let mut state = self.member.state();
         if len == 0 {
             state.log_end = 0;
@@ -182,7 +216,7 @@ impl Inner {
     }
 
     fn sync(&self, flags: c_int) -> Result<(), Error> {
-        self.group.flush_others(&self.member)?;
+        self.group.flush_before(&self.member)?;
         self.member.base.set_sync_flags(flags);
         let mut state = self.member.state();
         match state.existing(&self.member, &self.group)? {
@@ -215,6 +249,19 @@ impl Inner {
     }
 }
 
+/// Reads the first page of a database that has an altered page behind it.
+///
+/// A new connection takes pages for larger than they may be, and asks again when the first one tells their size. A page that
+/// it does not need for that must not keep it from the others.
+fn read_first_page(file: &mut SealedFile<BaseDisk>, out: &mut [u8]) -> Result<usize, Error> {
+    let mut head = [0; HEADER_LEN];
+    let read = file.read_at(&mut head, 0)?;
+    match header_page_size(&head[..read]) {
+        Some(size) if size < out.len() => file.read_at(&mut out[..size], 0),
+        _ => file.read_at(out, 0),
+    }
+}
+
 /// What a write does beyond waiting.
 enum Flush {
     Later,
@@ -239,7 +286,15 @@ pub(crate) fn call(inner: &Inner, work: impl FnOnce() -> Result<(), Error>) -> c
 unsafe extern "C" fn close(file: *mut File) -> c_int {
     // SAFETY: SQLite closes a file once, and uses it no more.
     let inner = unsafe { Box::from_raw((*file.cast::<Handle>()).inner) };
-    let flushed = call(&inner, || inner.member.flush());
+    let flushed = call(&inner, || {
+        if inner.member.kind == FileKind::Main {
+            inner.group.flush_others(&inner.member)?;
+        }
+        inner.member.flush()
+    });
+    if flushed != ffi::OK && inner.member.kind == FileKind::RollbackJournal {
+        inner.group.abandon_what_waits();
+    }
     let closed = inner.member.close();
     if let Some(name) = inner.name {
         let path = inner.group.path.clone();
@@ -469,6 +524,9 @@ pub(crate) static METHODS: IoMethods = IoMethods {
     shm_barrier: Some(shm_barrier),
     shm_unmap: Some(shm_unmap),
 };
+
+/// Bytes of a database's header (SQLite file format, section 1.3).
+const HEADER_LEN: usize = 100;
 
 /// SQLite's smallest sector.
 const SECTOR_SIZE_MIN: c_int = 512;

@@ -193,6 +193,80 @@ fn two_connections_see_each_others_commits() {
     }
 }
 
+/// Goal: whatever of a transaction is in the database when its process is killed, the journal has what takes it back,
+/// though nothing is synced. A copy of the files is what a killed process leaves.
+#[test]
+fn a_journal_is_never_behind_its_database() {
+    for mode in ["DELETE", "TRUNCATE", "PERSIST"] {
+        let world = world(Suite::One);
+        let connection = world.open("a.db");
+        let setup = format!(
+            "PRAGMA page_size=1024; PRAGMA journal_mode={mode}; PRAGMA synchronous=OFF; PRAGMA cache_size=5; \
+             CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT)"
+        );
+        connection.execute_batch(&setup).unwrap();
+        fill_with_text(&connection);
+        let before = digest(&connection);
+        let untouched = fs::read(world.path("a.db")).unwrap();
+        connection.execute_batch("BEGIN").unwrap();
+        let mut spilled = 0;
+        for step in 0..50 {
+            let update = "UPDATE t SET s = upper(s) || ?1 WHERE id % 50 = ?1";
+            connection.execute(update, [step * 7 % 50]).unwrap();
+            let copy = format!("copy-{step}");
+            fs::create_dir(world.path(&copy)).unwrap();
+            for entry in fs::read_dir(world.dir.path()).unwrap().flatten() {
+                let name = entry.file_name().into_string().unwrap();
+                if name.starts_with("a.db") && entry.file_type().unwrap().is_file() {
+                    fs::copy(entry.path(), world.path(&copy).join(name)).unwrap();
+                }
+            }
+            let audit = world.path(&copy).join("a.db-audit");
+            std::os::unix::fs::symlink(world.path("a.db-audit"), audit).unwrap();
+            spilled += u32::from(fs::read(world.path(&copy).join("a.db")).unwrap() != untouched);
+            let killed = world.open(&format!("{copy}/a.db"));
+            assert_eq!(digest(&killed), before, "{mode}, step {step}");
+        }
+        assert!(spilled > 25, "{mode}: the database was hardly written");
+        connection.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(digest(&connection), before, "{mode}");
+    }
+}
+
+/// Goal: a page that nobody needs, torn by a write that failed, does not keep a database with small pages from opening.
+/// A new connection reads 4096 bytes first, whatever the page size.
+#[test]
+fn a_torn_page_behind_the_first_does_not_keep_a_database_from_opening() {
+    let world = world(Suite::One);
+    let connection = world.open("a.db");
+    let setup = "PRAGMA page_size=512; CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT)";
+    connection.execute_batch(setup).unwrap();
+    fill_with_text(&connection);
+    drop(connection);
+    let mut bytes = fs::read(world.path("a.db")).unwrap();
+    // The seventh page: in the first 4096 bytes, and of the table. Frames begin behind two keyrings and two records
+    // (format section 5).
+    bytes[2 * 16384 + 2 * 4096 + 6 * (512 + 128) + 7] ^= 1;
+    fs::write(world.path("a.db"), bytes).unwrap();
+    let connection = world.open("a.db");
+    let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    assert_eq!(one("SELECT s IS NOT NULL FROM t WHERE id = 1500"), Ok(1));
+    assert!(one("SELECT sum(length(s)) FROM t").is_err());
+}
+
+fn fill_with_text(connection: &Connection) {
+    let rows = "WITH c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c WHERE x < 1500) \
+                INSERT INTO t SELECT x, printf('a text of some length about row %d', x) FROM c";
+    connection.execute_batch(rows).unwrap();
+}
+
+/// What is in the table, after a check of the whole database.
+fn digest(connection: &Connection) -> String {
+    let one = |sql: &str| -> String { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!(one("PRAGMA integrity_check"), "ok");
+    one("SELECT group_concat(s) FROM t")
+}
+
 /// Goal: a connection that has only read takes over what others wrote before it empties the log at the end.
 #[test]
 fn the_last_connection_empties_the_log_though_it_has_only_read() {

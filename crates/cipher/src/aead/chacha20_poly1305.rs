@@ -10,7 +10,7 @@ use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use poly1305::Poly1305;
 use poly1305::universal_hash::{KeyInit, UniversalHash};
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
 
 use super::TagMismatch;
 use crate::slot::{IV_LEN, TAG_LEN};
@@ -22,7 +22,7 @@ pub(super) fn seal_in_place(
     aad: &[u8],
     message: &mut [u8],
 ) -> [u8; TAG_LEN] {
-    let stream = KeyStream::new(key, iv);
+    let mut stream = KeyStream::new(key, iv);
     let mac = stream.mac();
     stream.apply(message);
     authenticate(mac, aad, message).finalize().into()
@@ -36,7 +36,7 @@ pub(super) fn open_in_place(
     tag: &[u8; TAG_LEN],
     message: &mut [u8],
 ) -> Result<(), TagMismatch> {
-    let stream = KeyStream::new(key, iv);
+    let mut stream = KeyStream::new(key, iv);
     let mac = stream.mac();
     // Takes the same time wherever the tags differ.
     authenticate(mac, aad, message)
@@ -49,39 +49,48 @@ pub(super) fn open_in_place(
 /// Key stream from block 0 on, of which the first chunk has been drawn.
 struct KeyStream {
     cipher: ChaCha20,
-    first: Zeroizing<[u8; CHUNK_LEN]>,
+    first: Chunk,
 }
 
 impl KeyStream {
     fn new(key: &[u8; 32], iv: &[u8; IV_LEN]) -> KeyStream {
-        let mut cipher = ChaCha20::new(key.into(), iv.into());
-        let first = next_chunk(&mut cipher);
-        KeyStream { cipher, first }
+        let mut stream = KeyStream {
+            cipher: ChaCha20::new(key.into(), iv.into()),
+            first: Chunk([0; CHUNK_LEN]),
+        };
+        stream.cipher.apply_keystream(&mut stream.first.0);
+        stream
     }
 
     /// The MAC, whose key is the first half of block 0. The other half is not used for anything.
     fn mac(&self) -> Poly1305 {
-        let key: &[u8; 32] = self.first.first_chunk().expect("a chunk is longer");
+        let key: &[u8; 32] = self.first.0.first_chunk().expect("a chunk is longer");
         Poly1305::new(key.into())
     }
 
-    /// Applies the key stream from block 1 on.
-    fn apply(mut self, message: &mut [u8]) {
+    /// Applies the key stream from block 1 on. Done once: the stream goes on from there.
+    fn apply(&mut self, message: &mut [u8]) {
         let head_len = message.len().min(CHUNK_LEN - BLOCK_LEN);
         let (head, rest) = message.split_at_mut(head_len);
-        xor(head, &self.first[BLOCK_LEN..]);
+        xor(head, &self.first.0[BLOCK_LEN..]);
         let (chunks, tail) = rest.split_at_mut(rest.len() / CHUNK_LEN * CHUNK_LEN);
         self.cipher.apply_keystream(chunks);
         if !tail.is_empty() {
-            xor(tail, &next_chunk(&mut self.cipher)[..]);
+            let mut last = Chunk([0; CHUNK_LEN]);
+            self.cipher.apply_keystream(&mut last.0);
+            xor(tail, &last.0);
         }
     }
 }
 
-fn next_chunk(cipher: &mut ChaCha20) -> Zeroizing<[u8; CHUNK_LEN]> {
-    let mut chunk = Zeroizing::new([0; CHUNK_LEN]);
-    cipher.apply_keystream(&mut chunk[..]);
-    chunk
+/// Sixteen blocks of key stream.
+struct Chunk([u8; CHUNK_LEN]);
+
+impl Drop for Chunk {
+    /// As one slice: an array would be wiped byte by byte, which takes longer than drawing the chunk.
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
 }
 
 fn xor(message: &mut [u8], stream: &[u8]) {
