@@ -149,6 +149,13 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
         (Some(path), _) => tokens.client_secret = read_secret(path)?,
         // What is kept is worth more than a secret that is printed in the documentation.
         (None, Some(directory)) => tokens.client_secret = kept_secret(directory)?,
+        // The secret of the defaults is in the documentation.
+        (None, None) if !arguments.listen.ip().is_loopback() => {
+            return Err(format!(
+                "whoever reaches {} could have the keys: give the client a secret of its own with --client-secret-file",
+                arguments.listen
+            ));
+        }
         (None, None) => {}
     }
     Ok(Config {
@@ -319,4 +326,63 @@ fn wait_for_signal(server: &Server) -> Result<(), String> {
     })?;
     server.stop();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a vault's options are those of the flags unless it has its own, and misspelt ones are refused.
+    #[test]
+    fn vaults_and_their_options() {
+        let mut defaults = Settings::new("default");
+        defaults.retention_days = 30;
+        let plain = settings("prod", &defaults).unwrap();
+        assert_eq!(
+            (
+                plain.name.as_str(),
+                plain.retention_days,
+                plain.purge_protection
+            ),
+            ("prod", 30, false)
+        );
+        let text = "lab:purge-protection:retention-days=7:delete-lag=2:version-list-lag=3:wrap-when-disabled:protected-subscription";
+        let all = settings(text, &defaults).unwrap();
+        assert!(
+            all.purge_protection
+                && all.wrap_when_disabled
+                && all.protected_subscription
+                && all.soft_delete
+        );
+        assert_eq!(
+            (all.retention_days, all.delete_lag_s, all.version_list_lag_s),
+            (7, 2, 3)
+        );
+        assert!(
+            !settings("old:no-soft-delete", &defaults)
+                .unwrap()
+                .soft_delete
+        );
+        for text in [
+            "v:purge",
+            "v:retention-days",
+            "v:retention-days=x",
+            "v:delete-lag=-1",
+            "v:",
+        ] {
+            assert!(settings(text, &defaults).is_err(), "{text}");
+        }
+    }
+
+    /// Goal: the flags exclude what cannot be together.
+    #[test]
+    fn a_state_is_kept_or_not() {
+        let parse = |arguments: &[&str]| {
+            Arguments::try_parse_from([&["keyvault-mock"], arguments].concat())
+        };
+        assert!(parse(&["--ephemeral"]).is_ok());
+        assert!(parse(&["--state", "/x"]).is_ok());
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--state", "/x", "--ephemeral"]).is_err());
+    }
 }

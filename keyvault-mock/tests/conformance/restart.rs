@@ -246,6 +246,15 @@ fn ephemeral() {
         "nothing in it",
     );
     drop(running);
+    let open = Command::new(env!("CARGO_BIN_EXE_keyvault-mock"))
+        .args(["--ephemeral", "--listen", "0.0.0.0:0"])
+        .output()
+        .expect("the command starts");
+    check(
+        !open.status.success()
+            && String::from_utf8_lossy(&open.stderr).contains("--client-secret-file"),
+        "a secret that everybody knows is for loopback",
+    );
     let left: Vec<_> = fs::read_dir(directory.path())
         .expect("the directory")
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
