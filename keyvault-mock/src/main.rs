@@ -120,7 +120,8 @@ fn run(arguments: Arguments) -> Result<(), String> {
             .map_err(|error| error.to_string())?;
     }
     if let Some(path) = &arguments.ready_file {
-        write_whole(path, &environment)?;
+        // It holds the client's secret.
+        write_whole(path, &environment, true)?;
     }
     wait_for_signal(&server)
 }
@@ -191,12 +192,11 @@ fn kept_secret(directory: &Path) -> Result<String, String> {
     if path.exists() {
         return read_secret(&path);
     }
-    std::fs::create_dir_all(directory)
-        .map_err(|error| format!("{}: {error}", directory.display()))?;
+    keyvault_mock::state::create_directory(directory).map_err(|error| error.to_string())?;
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the random generator failed".to_owned())?;
     let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    write_private(&path, &secret)?;
+    write_whole(&path, &secret, true)?;
     Ok(secret)
 }
 
@@ -237,7 +237,7 @@ fn ca_file(arguments: &Arguments, server: &Server) -> Result<PathBuf, String> {
             std::env::temp_dir().join(format!("keyvault-mock-{}.pem", server.address().port()))
         }
     };
-    write_whole(&path, server.ca_pem())?;
+    write_whole(&path, server.ca_pem(), false)?;
     std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
@@ -276,30 +276,26 @@ fn environment(server: &Server, ca_file: &Path) -> String {
     lines.concat()
 }
 
-/// Writes a file that its owner alone can read, durably.
-fn write_private(path: &Path, text: &str) -> Result<(), String> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    options
-        .open(path)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .map_err(|error| format!("{}: {error}", path.display()))
-}
-
-/// Writes a file so that whoever waits for it never sees half of it.
-fn write_whole(path: &Path, text: &str) -> Result<(), String> {
+/// Writes a file durably, and so that whoever waits for it never sees half of it.
+fn write_whole(path: &Path, text: &str, private: bool) -> Result<(), String> {
     let refused = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    std::fs::write(&new, text).map_err(refused)?;
+    // What an interrupted start left may have other rights.
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(refused(error)),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if private {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let mut file = options.open(&new).map_err(refused)?;
+    file.write_all(text.as_bytes()).map_err(refused)?;
+    file.sync_all().map_err(refused)?;
     std::fs::rename(&new, path).map_err(refused)
 }
 

@@ -214,6 +214,20 @@ fn killed() {
         );
         // Dropping kills it, in the middle of whatever it does.
     }
+    #[cfg(unix)]
+    for (path, mode) in [
+        (&state, 0o700),
+        (&state.join("client.secret"), 0o600),
+        (&ready, 0o600),
+    ] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let found = fs::metadata(path)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777;
+        same(found, mode, "its owner's alone");
+    }
     let secret = fs::read_to_string(state.join("client.secret")).expect("a secret of its own");
     check(
         secret.trim().len() >= 32 && !secret.contains("keyvault-mock"),
