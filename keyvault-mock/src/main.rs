@@ -120,7 +120,8 @@ fn run(arguments: Arguments) -> Result<(), String> {
             .map_err(|error| error.to_string())?;
     }
     if let Some(path) = &arguments.ready_file {
-        write_whole(path, &environment)?;
+        // It holds the client's secret.
+        write_whole(path, &environment, true)?;
     }
     wait_for_signal(&server)
 }
@@ -149,6 +150,13 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
         (Some(path), _) => tokens.client_secret = read_secret(path)?,
         // What is kept is worth more than a secret that is printed in the documentation.
         (None, Some(directory)) => tokens.client_secret = kept_secret(directory)?,
+        // The secret of the defaults is in the documentation.
+        (None, None) if !arguments.listen.ip().is_loopback() => {
+            return Err(format!(
+                "whoever reaches {} could have the keys: give the client a secret of its own with --client-secret-file",
+                arguments.listen
+            ));
+        }
         (None, None) => {}
     }
     Ok(Config {
@@ -184,12 +192,11 @@ fn kept_secret(directory: &Path) -> Result<String, String> {
     if path.exists() {
         return read_secret(&path);
     }
-    std::fs::create_dir_all(directory)
-        .map_err(|error| format!("{}: {error}", directory.display()))?;
+    keyvault_mock::state::create_directory(directory).map_err(|error| error.to_string())?;
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the random generator failed".to_owned())?;
     let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    write_private(&path, &secret)?;
+    write_whole(&path, &secret, true)?;
     Ok(secret)
 }
 
@@ -230,7 +237,7 @@ fn ca_file(arguments: &Arguments, server: &Server) -> Result<PathBuf, String> {
             std::env::temp_dir().join(format!("keyvault-mock-{}.pem", server.address().port()))
         }
     };
-    write_whole(&path, server.ca_pem())?;
+    write_whole(&path, server.ca_pem(), false)?;
     std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
@@ -269,30 +276,26 @@ fn environment(server: &Server, ca_file: &Path) -> String {
     lines.concat()
 }
 
-/// Writes a file that its owner alone can read, durably.
-fn write_private(path: &Path, text: &str) -> Result<(), String> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    options
-        .open(path)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .map_err(|error| format!("{}: {error}", path.display()))
-}
-
-/// Writes a file so that whoever waits for it never sees half of it.
-fn write_whole(path: &Path, text: &str) -> Result<(), String> {
+/// Writes a file durably, and so that whoever waits for it never sees half of it.
+fn write_whole(path: &Path, text: &str, private: bool) -> Result<(), String> {
     let refused = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    std::fs::write(&new, text).map_err(refused)?;
+    // What an interrupted start left may have other rights.
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(refused(error)),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if private {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let mut file = options.open(&new).map_err(refused)?;
+    file.write_all(text.as_bytes()).map_err(refused)?;
+    file.sync_all().map_err(refused)?;
     std::fs::rename(&new, path).map_err(refused)
 }
 
@@ -319,4 +322,63 @@ fn wait_for_signal(server: &Server) -> Result<(), String> {
     })?;
     server.stop();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a vault's options are those of the flags unless it has its own, and misspelt ones are refused.
+    #[test]
+    fn vaults_and_their_options() {
+        let mut defaults = Settings::new("default");
+        defaults.retention_days = 30;
+        let plain = settings("prod", &defaults).unwrap();
+        assert_eq!(
+            (
+                plain.name.as_str(),
+                plain.retention_days,
+                plain.purge_protection
+            ),
+            ("prod", 30, false)
+        );
+        let text = "lab:purge-protection:retention-days=7:delete-lag=2:version-list-lag=3:wrap-when-disabled:protected-subscription";
+        let all = settings(text, &defaults).unwrap();
+        assert!(
+            all.purge_protection
+                && all.wrap_when_disabled
+                && all.protected_subscription
+                && all.soft_delete
+        );
+        assert_eq!(
+            (all.retention_days, all.delete_lag_s, all.version_list_lag_s),
+            (7, 2, 3)
+        );
+        assert!(
+            !settings("old:no-soft-delete", &defaults)
+                .unwrap()
+                .soft_delete
+        );
+        for text in [
+            "v:purge",
+            "v:retention-days",
+            "v:retention-days=x",
+            "v:delete-lag=-1",
+            "v:",
+        ] {
+            assert!(settings(text, &defaults).is_err(), "{text}");
+        }
+    }
+
+    /// Goal: the flags exclude what cannot be together.
+    #[test]
+    fn a_state_is_kept_or_not() {
+        let parse = |arguments: &[&str]| {
+            Arguments::try_parse_from([&["keyvault-mock"], arguments].concat())
+        };
+        assert!(parse(&["--ephemeral"]).is_ok());
+        assert!(parse(&["--state", "/x"]).is_ok());
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--state", "/x", "--ephemeral"]).is_err());
+    }
 }

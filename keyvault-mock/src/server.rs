@@ -117,12 +117,15 @@ impl Emulator {
         }
     }
 
-    /// The vault that a host names: the first label of `NAME.vault.…`, or else the default vault.
-    pub fn vault_of<'a>(&'a self, host: &'a str) -> &'a str {
+    /// The vault that a host names: the first label of `NAME.vault.…`, or else the default vault. Hosts have no case.
+    pub fn vault_of(&self, host: &str) -> String {
+        let host = host.to_ascii_lowercase();
         let name = host.split(':').next().unwrap_or_default();
         match name.split_once('.') {
-            Some((label, rest)) if rest == "vault" || rest.starts_with("vault.") => label,
-            _ => &self.config.default_vault,
+            Some((label, rest)) if rest == "vault" || rest.starts_with("vault.") => {
+                label.to_owned()
+            }
+            _ => self.config.default_vault.clone(),
         }
     }
 

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use crate::error::Refusal;
 use crate::vault::Vaults;
 use file::StateFile;
+pub use file::create_directory;
 
 /// Why a state could not be opened.
 #[derive(Debug)]

@@ -72,7 +72,7 @@ pub(super) async fn admin(
 
 fn faults(emulator: &Emulator, request: &Request, route: Option<&Route>) -> Vec<Fault> {
     emulator.faults.take(&Target {
-        vault: emulator.vault_of(request.host()),
+        vault: &emulator.vault_of(request.host()),
         operation: route.map(|route| route.operation.name()),
         key: route.and_then(|route| route.key.as_deref()),
         path: &request.target,
@@ -100,7 +100,7 @@ impl Answer<'_> {
                 None => reply,
             };
         }
-        let vault = emulator.vault_of(self.request.host());
+        let vault = &emulator.vault_of(self.request.host());
         let (caller, result) = self.result(&route, vault, instead);
         let (reply, description) = match result {
             Ok(reply) => (reply, String::new()),

@@ -88,11 +88,11 @@ pub(super) fn check(settings: &Settings) -> Result<(), String> {
     let name = &settings.name;
     let letters = name
         .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let edges = name.starts_with(|first: char| first.is_ascii_alphabetic()) && !name.ends_with('-');
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let edges = name.starts_with(|first: char| first.is_ascii_lowercase()) && !name.ends_with('-');
     if !(3..=24).contains(&name.len()) || !letters || !edges {
         return Err(format!(
-            "'{name}' is no name of a vault: 3 to 24 letters, digits and hyphens, beginning with a letter"
+            "'{name}' is no name of a vault: 3 to 24 lower-case letters, digits and hyphens, beginning with a letter"
         ));
     }
     if !(7..=90).contains(&settings.retention_days) {
@@ -101,11 +101,65 @@ pub(super) fn check(settings: &Settings) -> Result<(), String> {
             settings.retention_days
         ));
     }
-    if settings.delete_lag_s < 0 {
+    if settings.delete_lag_s < 0 || settings.version_list_lag_s < 0 {
         return Err(format!("vault {name}: a lag cannot be negative"));
     }
     if settings.purge_protection && !settings.soft_delete {
         return Err(format!("vault {name}: purge protection needs soft delete"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: settings that the service has not are refused at the start.
+    #[test]
+    fn settings_that_cannot_be() {
+        let refused = |change: &dyn Fn(&mut Settings)| {
+            let mut settings = Settings::new("tests");
+            change(&mut settings);
+            check(&settings).is_err()
+        };
+        assert!(!refused(&|_| {}));
+        for name in [
+            "",
+            "ab",
+            "1abc",
+            "Prod",
+            "a_bc",
+            "abc-",
+            "a.b.c",
+            &"a".repeat(25),
+        ] {
+            assert!(
+                refused(&|settings| settings.name = name.to_owned()),
+                "{name}"
+            );
+        }
+        for days in [0, 6, 91] {
+            assert!(
+                refused(&|settings| settings.retention_days = days),
+                "{days}"
+            );
+        }
+        assert!(refused(&|settings| settings.delete_lag_s = -1));
+        assert!(refused(&|settings| settings.version_list_lag_s = -1));
+        assert!(refused(&|settings| {
+            settings.soft_delete = false;
+            settings.purge_protection = true;
+        }));
+    }
+
+    /// Goal: nobody but this machine reaches the admin API.
+    #[test]
+    fn the_admin_api_is_on_loopback() {
+        let config = Config {
+            admin_listen: ([0, 0, 0, 0], 0).into(),
+            ..Config::default()
+        };
+        assert!(config.validate().is_err());
+        assert!(Config::default().validate().is_ok());
+    }
 }

@@ -27,7 +27,7 @@ pub(super) struct StateFile {
 
 impl StateFile {
     pub(super) fn open(directory: &Path) -> Result<StateFile, StateError> {
-        fs::create_dir_all(directory).map_err(|error| io(directory, &error))?;
+        create_directory(directory)?;
         let lock = lock(directory)?;
         let key_path = directory.join(KEY_NAME);
         let sealed_path = directory.join(SEALED_NAME);
@@ -108,6 +108,23 @@ impl StateFile {
         };
         write().map_err(|error| format!("writing {}: {error}", place.display()))
     }
+}
+
+/// Makes the directory of a state, for its owner alone. One that is there stays as it is.
+///
+/// # Errors
+/// It cannot be made.
+pub fn create_directory(directory: &Path) -> Result<(), StateError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder
+        .create(directory)
+        .map_err(|error| io(directory, &error))
 }
 
 fn lock(directory: &Path) -> Result<File, StateError> {

@@ -214,6 +214,20 @@ fn killed() {
         );
         // Dropping kills it, in the middle of whatever it does.
     }
+    #[cfg(unix)]
+    for (path, mode) in [
+        (&state, 0o700),
+        (&state.join("client.secret"), 0o600),
+        (&ready, 0o600),
+    ] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let found = fs::metadata(path)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777;
+        same(found, mode, "its owner's alone");
+    }
     let secret = fs::read_to_string(state.join("client.secret")).expect("a secret of its own");
     check(
         secret.trim().len() >= 32 && !secret.contains("keyvault-mock"),
@@ -246,6 +260,15 @@ fn ephemeral() {
         "nothing in it",
     );
     drop(running);
+    let open = Command::new(env!("CARGO_BIN_EXE_keyvault-mock"))
+        .args(["--ephemeral", "--listen", "0.0.0.0:0"])
+        .output()
+        .expect("the command starts");
+    check(
+        !open.status.success()
+            && String::from_utf8_lossy(&open.stderr).contains("--client-secret-file"),
+        "a secret that everybody knows is for loopback",
+    );
     let left: Vec<_> = fs::read_dir(directory.path())
         .expect("the directory")
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
