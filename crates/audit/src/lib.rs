@@ -34,6 +34,7 @@ mod edge;
 mod entry;
 mod error;
 mod event;
+mod export;
 mod files;
 mod json;
 mod load;
@@ -56,6 +57,7 @@ pub use event::{
     Actor, ActorKind, Event, EventKey, Fips, Justification, KeyRole, KeyState, Object, ObjectKind,
     Policy, Source,
 };
+pub use export::Format;
 pub use log::{AuditLog, Recorded, Sink};
 pub use note::VerifierKey;
 pub use proof::{ConsistencyProof, Proof, prove, prove_consistency};
