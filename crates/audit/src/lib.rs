@@ -44,6 +44,7 @@ mod names;
 mod note;
 mod proof;
 mod reader;
+mod reconcile;
 mod tile;
 mod time;
 mod verify;
@@ -62,6 +63,10 @@ pub use log::{AuditLog, Recorded, Sink};
 pub use note::VerifierKey;
 pub use proof::{ConsistencyProof, Proof, prove, prove_consistency};
 pub use reader::{Events, Filter, LogReader};
+pub use reconcile::{
+    Caller, Disagreement, OurCall, OurCalls, Period, Reconciliation, Unmatched, VaultCall,
+    VaultLog, VaultLogError, VaultOperation, reconcile,
+};
 pub use tile::bundle_entries;
 pub use time::{Clock, UnixTime};
 pub use verify::{VerifyReport, verify};
