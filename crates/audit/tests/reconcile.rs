@@ -1,5 +1,7 @@
 //! Our log beside a vault's: each test says what happened, and what the comparison must make of it.
 
+#![allow(clippy::disallowed_methods, reason = "it measures time")]
+
 use std::time::Instant;
 
 use cofferdam_audit::{
