@@ -48,8 +48,8 @@ pub(crate) fn run(context: &Context, options: &AuditExport) -> Result<ExitCode, 
         count: 0,
     };
     match &options.output {
-        None => export.to_standard_output(),
-        Some(path) => export.to_file(&absolute(path))?.print(context.json),
+        None => export.print_all(),
+        Some(path) => export.publish(&absolute(path))?.print(context.json),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -94,7 +94,7 @@ struct Export<'a> {
 
 impl Export<'_> {
     /// On record before the first line is out.
-    fn to_standard_output(&mut self) -> Result<(), Failure> {
+    fn print_all(&mut self) -> Result<(), Failure> {
         if let Recorded::No(why) = self.record("-", None) {
             eprintln!("{why}");
         }
@@ -109,7 +109,7 @@ impl Export<'_> {
     }
 
     /// The file gets its name when all of it is durable and the export is on record.
-    fn to_file(&mut self, path: &Path) -> Result<Answer, Failure> {
+    fn publish(&mut self, path: &Path) -> Result<Answer, Failure> {
         if path.symlink_metadata().is_ok() {
             return Err(Failure::refused(format!(
                 "{} exists, and is not replaced",
