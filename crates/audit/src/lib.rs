@@ -45,6 +45,7 @@ mod note;
 mod proof;
 mod reader;
 mod reconcile;
+mod refused;
 mod tile;
 mod time;
 mod verify;
@@ -67,6 +68,7 @@ pub use reconcile::{
     Caller, Disagreement, OurCall, OurCalls, Period, Reconciliation, Unmatched, VaultCall,
     VaultLog, VaultLogError, VaultOperation, reconcile,
 };
+pub use refused::Refusals;
 pub use tile::bundle_entries;
 pub use time::{Clock, UnixTime};
 pub use verify::{VerifyReport, verify};

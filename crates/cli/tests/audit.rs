@@ -363,3 +363,74 @@ fn what_cannot_be_compared_is_refused() {
     let ran = world.run(&["audit", "reconcile", "log", "--kms-log", "kms.json"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
 }
+
+/// Goal: who was refused is on record, once somebody can sign for it, and nobody can use that to forge anything else.
+#[test]
+fn refused_openings_are_adopted_by_the_next_that_succeeds() {
+    let world = World::sealed();
+    let open = ["sqlite", "shell", "sealed.db", "SELECT 1"];
+    world.ok(&["key", "disable", "file:customer.key"]);
+    for _ in 0..3 {
+        world.refused(&open, 3, "disabled");
+    }
+    let side = world.path("sealed.db-audit/refused.jsonl");
+    let lines = fs::read_to_string(&side).unwrap();
+    assert_eq!(lines.lines().count(), 3);
+    // Of lines that strangers add, none says more than that somebody was refused.
+    let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    let mut success = first.clone();
+    success["outcome"] = "success".into();
+    let mut sequence = first.clone();
+    sequence["object"]["keyring_sequence"] = 999.into();
+    let mut strangers = lines.clone();
+    for forged in [success, sequence, json!({ "x": 1 })] {
+        // Sorted by name, as an event is.
+        let sorted: std::collections::BTreeMap<String, Value> =
+            serde_json::from_value(forged).unwrap();
+        strangers.push_str(&serde_json::to_string(&sorted).unwrap());
+        strangers.push('\n');
+    }
+    fs::write(&side, strangers).unwrap();
+
+    world.ok(&["key", "enable", "file:customer.key"]);
+    world.ok(&open);
+    assert_eq!(fs::metadata(&side).unwrap().len(), 0);
+    let shown = world.ok(&[
+        "audit",
+        "show",
+        "sealed.db",
+        "--json",
+        "--action",
+        "access.denied",
+    ]);
+    let denied: Vec<Value> = shown
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(denied[0]["count"].as_u64() >= Some(3), "{shown}");
+    for event in &denied {
+        assert_eq!(event["outcome"], "denied");
+        assert_eq!(event["justification"]["code"], "unsigned");
+        assert!(event["object"]["keyring_sequence"].is_null());
+    }
+    let gaps = world.ok(&[
+        "audit",
+        "show",
+        "sealed.db",
+        "--json",
+        "--action",
+        "audit.gap",
+    ]);
+    assert!(gaps.contains("refusals"), "{gaps}");
+    world.ok(&["audit", "verify", "sealed.db"]);
+    world.ok(&open);
+    let again = world.ok(&[
+        "audit",
+        "show",
+        "sealed.db",
+        "--json",
+        "--action",
+        "access.denied",
+    ]);
+    assert_eq!(again, shown, "nothing is adopted twice");
+}
