@@ -75,12 +75,25 @@ impl Ours {
     fn read(&self) -> OurCalls {
         let mut calls = OurCalls::default();
         for event in &self.0 {
-            let bytes = serde_json::to_vec(event).expect("JSON");
-            let event = LoggedEvent::parse(&bytes).expect("an event");
+            let text = canonical(event);
+            let event = LoggedEvent::parse(text.as_bytes()).expect("an event");
             calls.add("cofferdam/store/00", &event);
         }
         calls
     }
+}
+
+/// Members sorted by name, in whatever order `serde_json` was built to keep them.
+fn canonical(value: &Value) -> String {
+    let Value::Object(members) = value else {
+        return value.to_string();
+    };
+    let mut members: Vec<String> = members
+        .iter()
+        .map(|(name, value)| format!("\"{name}\":{}", canonical(value)))
+        .collect();
+    members.sort_unstable();
+    format!("{{{}}}", members.join(","))
 }
 
 fn uuid(number: u64) -> String {
