@@ -49,7 +49,7 @@ pub struct Event {
     /// The id we sent to the vault with the one call that this event is about, such as `x-ms-client-request-id`.
     ///
     /// An event that covers `count` calls has instead the 16 lower-case hex digits of the process's session. The ids of
-    /// those calls are UUIDs: the session is their first 64 bits, the last 64 count the session's calls, and
+    /// those calls are UUIDs: the session is their first 64 bits, the last 64 rise from call to call, and
     /// [`Event::request_id`] is the id of the last of them (format section 9.7).
     pub correlation_id: Option<String>,
     /// Why it was done, in the words of whoever did it.

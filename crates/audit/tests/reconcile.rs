@@ -365,6 +365,12 @@ fn what_happened_and_what_the_comparison_says() {
             [10, 0, 0, 0, 0, 10],
         ),
         (
+            "canaries that failed in an outage need not have arrived",
+            ours().calls(60, "use.canary_fail", 3, 3),
+            vec![failed(1, &uuid(1), 403)],
+            [1, 0, 0, 0, 2, 0],
+        ),
+        (
             "a canary that we say succeeded was refused",
             ours().calls(60, "use.canary_ok", 3, 3),
             vec![

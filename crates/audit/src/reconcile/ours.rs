@@ -100,9 +100,10 @@ impl OurCall {
         }
     }
 
-    /// A refusal is an answer; a failure may be one of the way there.
+    /// A refusal is an answer; a failure may be one of the way there. Canaries that failed are counted together, whyever
+    /// they did.
     pub(super) fn may_not_have_arrived(&self) -> bool {
-        !self.succeeded() && self.outcome != Outcome::Denied
+        self.action == Action::UseCanaryFail || self.outcome == Outcome::Error
     }
 }
 
@@ -203,5 +204,5 @@ fn ids(correlation: Option<&str>, request: Option<&str>, count: u64) -> Ids {
     Ids::One(ids)
 }
 
-/// An aggregate covers less than this: counters are written out every minute.
-const AGGREGATE_SECONDS_MAX: u64 = 3600;
+/// No aggregate covers more than a day.
+const AGGREGATE_SECONDS_MAX: u64 = 86_400;
