@@ -168,42 +168,43 @@ fn members(logged: &LoggedEvent) -> Members {
     out.text("request_id", event.request_id.as_ref());
     out.text("correlation_id", event.correlation_id.as_ref());
     let justification = event.justification.as_ref();
-    out.object(
-        "justification",
-        justification.map(|j| texts([("code", &j.code), ("text", &j.text), ("ticket", &j.ticket)])),
-    );
+    out.object("justification", justification.map(justification_members));
     out.texts("approvals", &event.approvals);
-    let policy = event.policy.as_ref();
-    out.object(
-        "policy",
-        policy.map(|p| {
-            texts([
-                ("id", &p.id),
-                ("version", &p.version),
-                ("decision", &p.decision),
-            ])
-        }),
-    );
-    let fips = event.fips.as_ref();
-    out.object(
-        "fips",
-        fips.map(|f| {
-            texts([
-                ("module", &f.module),
-                ("version", &f.version),
-                ("mode", &f.mode),
-            ])
-        }),
-    );
+    out.object("policy", event.policy.as_ref().map(policy_members));
+    out.object("fips", event.fips.as_ref().map(fips_members));
     out
 }
 
-fn texts<const N: usize>(fields: [(&'static str, &Option<String>); N]) -> Members {
+pub(crate) fn texts<const N: usize>(fields: [(&'static str, &Option<String>); N]) -> Members {
     let mut out = Members::default();
     for (name, value) in fields {
         out.text(name, value.as_ref());
     }
     out
+}
+
+pub(crate) fn justification_members(justification: &Justification) -> Members {
+    texts([
+        ("code", &justification.code),
+        ("text", &justification.text),
+        ("ticket", &justification.ticket),
+    ])
+}
+
+pub(crate) fn policy_members(policy: &Policy) -> Members {
+    texts([
+        ("id", &policy.id),
+        ("version", &policy.version),
+        ("decision", &policy.decision),
+    ])
+}
+
+pub(crate) fn fips_members(fips: &Fips) -> Members {
+    texts([
+        ("module", &fips.module),
+        ("version", &fips.version),
+        ("mode", &fips.mode),
+    ])
 }
 
 fn actor_members(actor: &Actor) -> Members {
@@ -222,7 +223,7 @@ fn source_members(source: &Source) -> Members {
     out
 }
 
-fn key_members(key: &EventKey) -> Members {
+pub(crate) fn key_members(key: &EventKey) -> Members {
     let mut out = texts([
         ("uri", &key.uri),
         ("version", &key.version),
@@ -237,7 +238,7 @@ fn key_members(key: &EventKey) -> Members {
     out
 }
 
-fn object_members(object: &Object) -> Members {
+pub(crate) fn object_members(object: &Object) -> Members {
     let mut out = texts([("id", &object.id), ("path", &object.path)]);
     out.text("type", Some(object.kind));
     out.number("keyring_sequence", object.keyring_sequence);

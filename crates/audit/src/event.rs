@@ -43,9 +43,14 @@ pub struct Event {
     pub tenant: Option<String>,
     /// How many happenings this event stands for, when it is an aggregate.
     pub count: Option<u64>,
-    /// The vault's own id for the request.
+    /// The vault's own id for the request; with a session in [`Event::correlation_id`], the id we sent with the
+    /// last call that this event covers.
     pub request_id: Option<String>,
-    /// The id we sent to the vault; the same for all events of one operation.
+    /// The id we sent to the vault with the one call that this event is about, such as `x-ms-client-request-id`.
+    ///
+    /// An event that covers `count` calls has instead the 16 lower-case hex digits of the process's session. The ids of
+    /// those calls are UUIDs: the session is their first 64 bits, the last 64 rise from call to call, and
+    /// [`Event::request_id`] is the id of the last of them (format section 9.7).
     pub correlation_id: Option<String>,
     /// Why it was done, in the words of whoever did it.
     pub justification: Option<Justification>,
@@ -125,13 +130,13 @@ impl Event {
         self
     }
 
-    /// The same event with the vault's own id for the request.
+    /// The same event with the vault's own id for the request, or that of the last call of a session.
     pub fn with_request(mut self, request_id: impl Into<String>) -> Event {
         self.request_id = Some(request_id.into());
         self
     }
 
-    /// The same event with the id that all events of the operation share.
+    /// The same event with the id that was sent to the vault, or the session whose calls it covers.
     pub fn with_correlation(mut self, correlation_id: impl Into<String>) -> Event {
         self.correlation_id = Some(correlation_id.into());
         self

@@ -37,6 +37,18 @@ impl Members {
         }
     }
 
+    /// Objects without members are left out.
+    pub(crate) fn objects(&mut self, name: &'static str, values: Vec<Members>) {
+        let values: Vec<Json> = values
+            .into_iter()
+            .filter(|value| !value.0.is_empty())
+            .map(Json::Object)
+            .collect();
+        if !values.is_empty() {
+            self.0.insert(name, Json::List(values));
+        }
+    }
+
     /// An object without members is left out: there is one way to say nothing.
     pub(crate) fn object(&mut self, name: &'static str, value: Option<Members>) {
         if let Some(value) = value.filter(|value| !value.0.is_empty()) {

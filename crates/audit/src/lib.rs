@@ -34,6 +34,7 @@ mod edge;
 mod entry;
 mod error;
 mod event;
+mod export;
 mod files;
 mod json;
 mod load;
@@ -43,6 +44,8 @@ mod names;
 mod note;
 mod proof;
 mod reader;
+mod reconcile;
+mod refused;
 mod tile;
 mod time;
 mod verify;
@@ -56,10 +59,16 @@ pub use event::{
     Actor, ActorKind, Event, EventKey, Fips, Justification, KeyRole, KeyState, Object, ObjectKind,
     Policy, Source,
 };
+pub use export::Format;
 pub use log::{AuditLog, Recorded, Sink};
 pub use note::VerifierKey;
 pub use proof::{ConsistencyProof, Proof, prove, prove_consistency};
 pub use reader::{Events, Filter, LogReader};
+pub use reconcile::{
+    Caller, Disagreement, OurCall, OurCalls, Period, Reconciliation, Unmatched, VaultCall,
+    VaultLog, VaultLogError, VaultOperation, reconcile,
+};
+pub use refused::Refusals;
 pub use tile::bundle_entries;
 pub use time::{Clock, UnixTime};
 pub use verify::{VerifyReport, verify};

@@ -52,6 +52,48 @@ impl UnixTime {
         // Writing it again settles separators, length and every field that was out of range.
         (time.to_string() == text).then_some(time)
     }
+
+    /// Reads any instant of RFC 3339 from 1970 on: any number of decimals, of which nine count, and any offset;
+    /// a mere date is its first instant in UTC. `None` for anything else.
+    ///
+    /// ```
+    /// use cofferdam_audit::UnixTime;
+    ///
+    /// let noon = UnixTime::parse_rfc3339("2026-01-31T12:00:00.5+02:00").map(|time| time.to_string());
+    /// assert_eq!(noon.as_deref(), Some("2026-01-31T10:00:00.500000000Z"));
+    /// ```
+    pub fn parse_rfc3339(text: &str) -> Option<UnixTime> {
+        if text.len() == 10 {
+            return UnixTime::parse(&format!("{text}T00:00:00.000000000Z"));
+        }
+        let (whole, rest) = (text.get(..19)?, text.get(19..)?);
+        let (decimals, zone) = match rest.strip_prefix('.') {
+            Some(rest) => rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?),
+            None => ("0", rest),
+        };
+        if decimals.is_empty() {
+            return None;
+        }
+        let nanos: String = decimals
+            .chars()
+            .chain("0".repeat(9).chars())
+            .take(9)
+            .collect();
+        let local = UnixTime::parse(&format!("{whole}.{nanos}Z"))?;
+        let (east, offset) = match zone.as_bytes() {
+            b"Z" => (true, "00:00"),
+            [b'+', ..] => (true, zone.get(1..)?),
+            [b'-', ..] => (false, zone.get(1..)?),
+            _ => return None,
+        };
+        // The offset is a time of day, so a time is what reads it.
+        let offset = UnixTime::parse(&format!("1970-01-01T{offset}:00.000000000Z"))?.seconds;
+        let seconds = match east {
+            true => local.seconds.checked_sub(offset)?,
+            false => local.seconds.checked_add(offset)?,
+        };
+        Some(UnixTime { seconds, ..local })
+    }
 }
 
 /// RFC 3339 in UTC with nine decimals: `2026-01-31T08:00:00.000000000Z`. Always 30 bytes.
@@ -121,6 +163,43 @@ mod tests {
         assert_eq!(written(4_107_542_400, 0), "2100-03-01T00:00:00.000000000Z");
         assert_eq!(UnixTime::MAX.to_string(), "9999-12-31T23:59:59.999999999Z");
         assert_eq!(written(u64::MAX, u32::MAX), UnixTime::MAX.to_string());
+    }
+
+    #[test]
+    fn instants_of_others_are_read_and_nonsense_is_not() {
+        for (text, expected) in [
+            (
+                "2016-01-05T01:32:01.2691226Z",
+                "2016-01-05T01:32:01.269122600Z",
+            ),
+            ("2016-01-05T01:32:01Z", "2016-01-05T01:32:01.000000000Z"),
+            (
+                "2016-01-05T00:32:01-01:00",
+                "2016-01-05T01:32:01.000000000Z",
+            ),
+            (
+                "2016-01-05T01:32:01.1234567891+00:00",
+                "2016-01-05T01:32:01.123456789Z",
+            ),
+            ("2016-01-05", "2016-01-05T00:00:00.000000000Z"),
+        ] {
+            let read = UnixTime::parse_rfc3339(text).map(|time| time.to_string());
+            assert_eq!(read.as_deref(), Some(expected), "{text}");
+        }
+        for wrong in [
+            "",
+            "2016-01-05T01:32:01",
+            "2016-01-05T01:32:01.Z",
+            "2016-01-05T01:32:01.1",
+            "2016-01-05T01:32:01+1:00",
+            "2016-01-05T01:32:01+01:0é",
+            "2016-13-05T01:32:01Z",
+            "1970-01-01T00:00:00+01:00",
+            "yesterday",
+            "日日日日日日日日日日",
+        ] {
+            assert_eq!(UnixTime::parse_rfc3339(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

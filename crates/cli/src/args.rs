@@ -268,6 +268,16 @@ pub(crate) enum Audit {
     Verify(AuditVerify),
     /// Prove to others that an event is in the log, or check such a proof
     Prove(AuditProve),
+    /// Write events for another system, in its own words
+    ///
+    /// The whole log is checked first. An export to a file gets its name when it is complete and durable. That it was made is recorded as
+    /// audit.export when LOG is a sealed database or a key file; somebody who has the directory and its public key alone can record nothing.
+    Export(AuditExport),
+    /// Compare with the vault's own log: who used our keys?
+    ///
+    /// Lists wraps and unwraps in the vault's log that we did not make, ours that it does not have, and those of which one
+    /// side says that they failed. Exits with 5 if there are any.
+    Reconcile(AuditReconcile),
 }
 
 /// Which log, and whose word is taken for its key.
@@ -329,6 +339,46 @@ pub(crate) struct AuditProve {
     pub(crate) vkey: Option<String>,
 }
 
+/// `audit export`
+#[derive(Args)]
+pub(crate) struct AuditExport {
+    /// The log.
+    #[command(flatten)]
+    pub(crate) log: Log,
+    /// jsonl: the events as they are; ocsf: API Activity 6003; azure: AuditEvent; cef: ArcSight; ecs: Elastic
+    #[arg(long, value_parser = ["jsonl", "ocsf", "azure", "cef", "ecs"])]
+    pub(crate) format: String,
+    /// Only events from then on (2026-01-31 or 2026-01-31T08:00:00Z), or from this number on
+    #[arg(long, value_name = "TIME|INDEX")]
+    pub(crate) since: Option<String>,
+    /// Where to, a file that must not exist; without it, to the standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// `audit reconcile`
+#[derive(Args)]
+pub(crate) struct AuditReconcile {
+    /// The logs of all that uses these keys: directories, sealed databases or key files
+    #[arg(required = true, value_name = "LOG")]
+    pub(crate) logs: Vec<PathBuf>,
+    /// The log of an Azure key vault (AuditEvent): JSON lines, a list, or {"records": [...]}. May be given several times
+    #[arg(long, required = true, value_name = "FILE")]
+    pub(crate) kms_log: Vec<PathBuf>,
+    /// The public keys of the logs as you know them, one for each in the same order
+    #[arg(long, value_name = "VKEY|FILE")]
+    pub(crate) vkey: Vec<String>,
+    /// The vault's log begins then: 2026-01-31 or 2026-01-31T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// The vault's log ends before then
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// How far the clocks may be apart
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub(crate) skew: u64,
+}
+
 /// `scrub`
 #[derive(Args)]
 pub(crate) struct Scrub {
@@ -346,6 +396,7 @@ Exit codes:
   2    the command line is not understood
   3    a key is refused or cannot be reached
   4    the disk refused, something is in the way, or nothing could be done
+  5    audit reconcile: the vault's log and ours do not agree
   130  interrupted; nothing was left behind
 
 Environment:

@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     Key = 3,
     /// Everything else.
     Refused = 4,
+    /// Two logs do not agree.
+    Unmatched = 5,
     /// Ctrl-C.
     Interrupted = 130,
 }

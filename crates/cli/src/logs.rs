@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use cofferdam_audit::VerifierKey;
-use cofferdam_keys::KeyUri;
+use cofferdam_audit::{AuditLog, VerifierKey};
+use cofferdam_keys::{KeyUri, Secret};
 
 use crate::context::{Context, absolute};
 use crate::custody::Custody;
@@ -20,7 +20,30 @@ pub(crate) struct Found {
     pub(crate) vkey: VerifierKey,
     /// Whose word the key is.
     pub(crate) trust: Trust,
+    /// The secret that signs it, if what it belongs to was unlocked.
+    seed: Option<Secret<32>>,
 }
+
+impl Found {
+    /// The log, open for appending; `None` for somebody who has its public key only.
+    ///
+    /// # Errors
+    /// It cannot be written, or is damaged.
+    pub(crate) fn append(&self) -> Result<Option<AuditLog>, Failure> {
+        let Some(seed) = &self.seed else {
+            return Ok(None);
+        };
+        let clock = cofferdam_wiring::now;
+        let log = AuditLog::open_or_create(&self.dir, self.vkey.origin(), seed.expose(), clock)?;
+        Ok(Some(
+            log.with_actor(cofferdam_wiring::actor())
+                .with_source(cofferdam_wiring::source()),
+        ))
+    }
+}
+
+/// What an unlocked database or key file says of its log.
+type Owner = (VerifierKey, Secret<32>);
 
 /// Whose word a log's public key is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,12 +83,17 @@ pub(crate) fn find(context: &Context, what: &Path, vkey: Option<&str>) -> Result
     } else {
         of_store(context, &what, given.is_some())?
     };
-    let (vkey, trust) = match (given, derived) {
-        (Some(vkey), _) => (vkey, Trust::Given),
-        (None, Some(vkey)) => (vkey, Trust::Derived),
-        (None, None) => (read_vkey_file(&dir.join("log.vkey"))?, Trust::Itself),
+    let (vkey, trust, seed) = match (given, derived) {
+        (Some(vkey), _) => (vkey, Trust::Given, None),
+        (None, Some((vkey, seed))) => (vkey, Trust::Derived, Some(seed)),
+        (None, None) => (read_vkey_file(&dir.join("log.vkey"))?, Trust::Itself, None),
     };
-    Ok(Found { dir, vkey, trust })
+    Ok(Found {
+        dir,
+        vkey,
+        trust,
+        seed,
+    })
 }
 
 /// A public key as text, or in a file.
@@ -97,22 +125,22 @@ fn of_key(
     context: &Context,
     path: &Path,
     given: bool,
-) -> Result<(PathBuf, Option<VerifierKey>), Failure> {
+) -> Result<(PathBuf, Option<Owner>), Failure> {
     let key = KeyUri::from_file_path(path).map_err(Failure::usage)?;
     let custody = Custody::of(&context.vaults, &key)?;
-    let vkey = if given {
+    let owner = if given {
         None
     } else {
-        Some(custody.verifier()?)
+        Some((custody.verifier()?, custody.vault().audit_seed()?))
     };
-    Ok((custody.log_dir(), vkey))
+    Ok((custody.log_dir(), owner))
 }
 
 fn of_store(
     context: &Context,
     path: &Path,
     given: bool,
-) -> Result<(PathBuf, Option<VerifierKey>), Failure> {
+) -> Result<(PathBuf, Option<Owner>), Failure> {
     let opener = context.opener()?;
     let slots = store::slots(path)?;
     if given && let Some((_, claimed)) = slots.candidates().first() {
@@ -124,5 +152,6 @@ fn of_store(
     let unlocked = store::unlock_only(&opener, &slots).map_err(|failure| failure.about(path))?;
     let store = unlocked.keyring.store_id();
     let dir = store::existing_log_dir(&opener, path, store)?;
-    Ok((dir, Some(store::verifier(store, &unlocked.data_keys)?)))
+    let vkey = store::verifier(store, &unlocked.data_keys)?;
+    Ok((dir, Some((vkey, unlocked.data_keys.audit_seed()))))
 }

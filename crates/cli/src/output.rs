@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use cofferdam_audit::UnixTime;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -73,8 +74,20 @@ pub(crate) fn time(seconds: u64) -> String {
     if seconds == 0 {
         return "-".to_owned();
     }
-    let time = cofferdam_audit::UnixTime { seconds, nanos: 0 };
+    let time = UnixTime { seconds, nanos: 0 };
     format!("{}Z", &time.to_string()[..19])
+}
+
+/// A date or an instant, as the option `name` takes it.
+///
+/// # Errors
+/// It is neither.
+pub(crate) fn instant(name: &str, text: &str) -> Result<UnixTime, Failure> {
+    UnixTime::parse_rfc3339(text).ok_or_else(|| {
+        Failure::usage(format!(
+            "{name} {text:?} is neither like 2026-01-31 nor like 2026-01-31T08:00:00Z"
+        ))
+    })
 }
 
 /// Bytes as a person reads them.

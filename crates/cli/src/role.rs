@@ -84,7 +84,13 @@ pub(crate) fn power(command: &Command) -> Option<Power> {
         Command::Key(Key::Versions(_))
         | Command::Status(_)
         | Command::Keys(_)
-        | Command::Audit(Audit::Show(_) | Audit::Verify(_) | Audit::Prove(_)) => Power::ReadRecords,
+        | Command::Audit(
+            Audit::Show(_)
+            | Audit::Verify(_)
+            | Audit::Prove(_)
+            | Audit::Export(_)
+            | Audit::Reconcile(_),
+        ) => Power::ReadRecords,
         Command::Key(_) | Command::Rotate(_) | Command::Rekey(_) | Command::Restore(_) => {
             Power::ChangeKeys
         }

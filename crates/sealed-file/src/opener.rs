@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cofferdam_audit::{
-    Action, Actor, AuditLog, Clock, Event, EventKey, KeyRole, Object, Outcome, Sink, Source,
-    VerifierKey,
+    Action, Actor, AuditLog, Clock, Event, EventKey, KeyRole, Object, Outcome, Refusals, Sink,
+    Source, VerifierKey,
 };
 use cofferdam_cipher::{PageSize, SlotCount};
 use cofferdam_keys::{
     DataKeys, KeyUri, KeyVersion, Keyring, KeysError, Layer, Lease, Leases, NewKeyring, Pins,
-    RootWrap, StoreId, Suite, Unlocked, VaultSet,
+    Reason, RootWrap, StoreId, Suite, Unlocked, VaultSet,
 };
 
 use crate::canaries::Canaries;
@@ -19,6 +19,7 @@ use crate::disk::{Disk, FileDisk};
 use crate::error::Error;
 use crate::file::{FileSetup, SealedFile};
 use crate::head::Head;
+use crate::probe::reason_code;
 use crate::record::FileKind;
 
 /// Where the audit log of a store is.
@@ -128,7 +129,10 @@ impl Opener {
     /// [`Error::NotSealed`], [`Error::Keys`] with the vault's reason, [`Error::RolledBack`], [`Error::Io`], and
     /// [`Error::Audit`] when the log does not authenticate.
     pub fn open_store(&self, disk: &impl Disk, path: &Path) -> Result<Option<Store>, Error> {
-        let Some(unlocked) = self.unlock(disk, path)? else {
+        let unlocked = self
+            .unlock(disk, path)
+            .inspect_err(|error| self.observe(error, disk, path))?;
+        let Some(unlocked) = unlocked else {
             return Ok(None);
         };
         let store = unlocked.keyring.store_id();
@@ -137,6 +141,8 @@ impl Opener {
             // user still reads its database. Custodians' actions do wait.
             let _ = self.record_unlock(path, &unlocked);
         }
+        // Nor does it wait for what others left unsigned.
+        let _ = self.adopt_refusals(path, &unlocked);
         Ok(Some(self.lend(&unlocked.keyring, unlocked.data_keys)))
     }
 
@@ -347,6 +353,55 @@ impl Opener {
                 }),
             );
             log.record(&self.with_call(event, &wrap.key))?;
+        }
+        Ok(())
+    }
+
+    /// Whoever is refused cannot sign for it, so it is written beside the log. A refusal is one all the same when that fails.
+    fn observe(&self, error: &Error, disk: &impl Disk, path: &Path) {
+        let Error::Keys(KeysError::Refused(refusal)) = error else {
+            return;
+        };
+        if matches!(refusal.reason, Reason::Throttled | Reason::Unreachable) {
+            return;
+        }
+        let Ok(Head::Slots(slots)) = Head::read(disk) else {
+            return;
+        };
+        // Nothing of the keyring is authenticated here: it says which log to write beside, and no more.
+        let candidates = slots.candidates();
+        let Some(store) = candidates.first().map(|(_, claimed)| claimed.store_id()) else {
+            return;
+        };
+        let Some(dir) = self
+            .log_dir(path, store)
+            .filter(|dir| AuditLog::exists(dir))
+        else {
+            return;
+        };
+        let event = Event::new(Action::AccessDenied, Outcome::Denied)
+            .with_reason(reason_code(refusal.reason))
+            .with_actor(self.actor.clone())
+            .with_source(self.source.clone())
+            .with_key(EventKey {
+                uri: Some(refusal.key.to_string()),
+                version: refusal.version.as_ref().map(ToString::to_string),
+                role: Some(KeyRole::Kek),
+                ..EventKey::default()
+            })
+            .with_object(Object::store(store.to_string()).with_path(path.display().to_string()));
+        let _ = Refusals::of(&dir).observe(&event, (self.clock)());
+    }
+
+    fn adopt_refusals(&self, path: &Path, unlocked: &Unlocked) -> Result<(), Error> {
+        let store = unlocked.keyring.store_id();
+        let Some(refusals) = self.log_dir(path, store).map(|dir| Refusals::of(&dir)) else {
+            return Ok(());
+        };
+        if refusals.any()
+            && let Some(log) = self.open_log(path, store, &unlocked.data_keys)?
+        {
+            refusals.adopt(&log)?;
         }
         Ok(())
     }

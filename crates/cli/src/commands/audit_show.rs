@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::process::ExitCode;
 
-use cofferdam_audit::{Action, Filter, LogReader, LoggedEvent, UnixTime};
+use cofferdam_audit::{Action, Filter, LogReader, LoggedEvent};
 
 use crate::args::AuditShow;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::logs;
-use crate::output::print;
+use crate::output::{instant, print};
 
 /// Shows events, oldest first; as JSON, one event a line, in the log's own canonical form.
 pub(crate) fn run(context: &Context, options: &AuditShow) -> Result<ExitCode, Failure> {
@@ -95,11 +95,7 @@ fn filter(context: &Context, options: &AuditShow) -> Result<Filter, Failure> {
     };
     let from = match &options.since {
         None => None,
-        Some(text) => Some(instant(text).ok_or_else(|| {
-            Failure::usage(format!(
-                "--since {text:?} is neither like 2026-01-31 nor like 2026-01-31T08:00:00Z"
-            ))
-        })?),
+        Some(text) => Some(instant("--since", text)?),
     };
     Ok(Filter {
         action,
@@ -107,13 +103,4 @@ fn filter(context: &Context, options: &AuditShow) -> Result<Filter, Failure> {
         from,
         ..Filter::default()
     })
-}
-
-fn instant(text: &str) -> Option<UnixTime> {
-    let whole = match text.len() {
-        10 => format!("{text}T00:00:00.000000000Z"),
-        20 => format!("{}.000000000Z", text.strip_suffix('Z')?),
-        _ => text.to_owned(),
-    };
-    UnixTime::parse(&whole)
 }

@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
+mod audit_export;
 mod audit_prove;
+mod audit_reconcile;
 mod audit_show;
 mod audit_verify;
 mod doctor;
@@ -39,6 +41,10 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Doctor(options) => return doctor::run(context, &options),
         Command::Scrub(options) => return scrub::run(context, &options),
         Command::Audit(Audit::Show(options)) => return audit_show::run(context, &options),
+        Command::Audit(Audit::Reconcile(options)) => {
+            return audit_reconcile::run(context, &options);
+        }
+        Command::Audit(Audit::Export(options)) => return audit_export::run(context, &options),
         Command::Audit(Audit::Prove(options)) => return audit_prove::run(context, &options),
         Command::Key(command) => key::run(context, &command)?,
         Command::Sqlite(Sqlite::Seal(options)) => sqlite_seal::run(context, &options)?,
