@@ -14,6 +14,7 @@ mod crash_vfs_state;
 pub mod disk_suite;
 pub mod fault_disk;
 pub mod leases;
+pub mod memory;
 pub mod memory_disk;
 pub mod oracle;
 pub mod oracle_run;

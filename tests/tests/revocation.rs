@@ -12,11 +12,11 @@
 
 #[path = "revocation/load.rs"]
 mod load;
-#[path = "revocation/memory.rs"]
-mod memory;
 #[path = "azure_vault/mock.rs"]
 #[allow(dead_code)]
 mod mock;
+#[path = "revocation/needles.rs"]
+mod needles;
 #[path = "revocation/two_vaults.rs"]
 mod two_vaults;
 #[path = "revocation/watched.rs"]
@@ -31,7 +31,7 @@ use cofferdam_keys::{Lease, Reason, Standing};
 use cofferdam_tests::random::{Random, number, seed};
 
 use load::Load;
-use memory::Needles;
+use needles::Needles;
 use two_vaults::{TwoVaults, Way};
 
 fn main() -> ExitCode {

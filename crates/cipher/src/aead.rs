@@ -6,6 +6,7 @@ use cofferdam_keys::{Algorithm, Secret};
 use zeroize::Zeroizing;
 
 use crate::slot::{IV_LEN, TAG_LEN};
+use crate::stack::wash;
 
 mod chacha20_poly1305;
 
@@ -13,7 +14,7 @@ mod chacha20_poly1305;
 ///
 /// Every variant wipes its key on drop. Boxed keys do not leave copies behind when they are moved.
 pub(crate) enum Subkey {
-    Aes256Gcm(LessSafeKey),
+    Aes256Gcm(Box<LessSafeKey>),
     ChaCha20Poly1305(Box<Zeroizing<[u8; 32]>>),
     Aegis256X2(Box<Zeroizing<[u8; 32]>>),
 }
@@ -23,16 +24,27 @@ pub(crate) struct TagMismatch;
 
 impl Subkey {
     pub(crate) fn new(algorithm: Algorithm, key: &Secret<32>) -> Subkey {
+        let subkey = Subkey::make(algorithm, key);
+        wash::<MAKING_STACK>();
+        subkey
+    }
+
+    #[inline(never)]
+    fn make(algorithm: Algorithm, key: &Secret<32>) -> Subkey {
+        // Filled where it stays.
+        let boxed = || {
+            let mut boxed: Box<Zeroizing<[u8; 32]>> = Box::default();
+            boxed.copy_from_slice(key.expose());
+            boxed
+        };
         match algorithm {
             Algorithm::Aes256Gcm => {
                 let key = UnboundKey::new(&AES_256_GCM, key.expose())
                     .expect("the key has the length that AES-256 asks for");
-                Subkey::Aes256Gcm(LessSafeKey::new(key))
+                Subkey::Aes256Gcm(Box::new(LessSafeKey::new(key)))
             }
-            Algorithm::ChaCha20Poly1305 => {
-                Subkey::ChaCha20Poly1305(Box::new(Zeroizing::new(*key.expose())))
-            }
-            Algorithm::Aegis256X2 => Subkey::Aegis256X2(Box::new(Zeroizing::new(*key.expose()))),
+            Algorithm::ChaCha20Poly1305 => Subkey::ChaCha20Poly1305(boxed()),
+            Algorithm::Aegis256X2 => Subkey::Aegis256X2(boxed()),
         }
     }
 
@@ -59,7 +71,9 @@ impl Subkey {
         }
     }
 
-    /// Seals a message where it lies, and returns the tag.
+    /// Seals a message where it lies, and returns the tag. What it leaves on the stack is the caller's to [`wash_after_use`].
+    // Not inlined, so that what it leaves is below the caller.
+    #[inline(never)]
     pub(crate) fn seal_in_place(
         &self,
         iv: &[u8; IV_LEN],
@@ -85,7 +99,8 @@ impl Subkey {
 
     /// Opens a ciphertext that lies in two parts into `plaintext`, whose length is that of both.
     ///
-    /// On a mismatch the content of `plaintext` is unspecified; the caller wipes it.
+    /// On a mismatch the content of `plaintext` is unspecified; the caller wipes it, and the stack as after sealing.
+    #[inline(never)]
     pub(crate) fn open(
         &self,
         iv: &[u8; IV_LEN],
@@ -125,6 +140,14 @@ impl Subkey {
     }
 }
 
+/// Overwrites what sealing and opening left on the stack. AES-256-GCM works on the key where it lies; the other two copy it.
+pub(crate) fn wash_after_use(algorithms: impl IntoIterator<Item = Algorithm>) {
+    let copies = |algorithm| algorithm != Algorithm::Aes256Gcm;
+    if algorithms.into_iter().any(copies) {
+        wash::<USING_STACK>();
+    }
+}
+
 fn gather(first: &[u8], second: &[u8], whole: &mut [u8]) {
     let (head, tail) = whole.split_at_mut(first.len());
     head.copy_from_slice(first);
@@ -137,6 +160,12 @@ fn aegis_nonce(iv: &[u8; IV_LEN]) -> [u8; 32] {
     nonce[..IV_LEN].copy_from_slice(iv);
     nonce
 }
+
+/// More than making a key takes of the stack, key expansion included.
+const MAKING_STACK: usize = 16 * 1024;
+/// More than a cipher takes of the stack: chunks of key stream, states, and what the compiler spills. `tests/tests/key_wipe.rs` finds
+/// out when it is not enough.
+const USING_STACK: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests;

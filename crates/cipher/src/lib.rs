@@ -36,6 +36,7 @@ mod fork;
 mod geometry;
 mod page;
 mod slot;
+mod stack;
 mod subkeys;
 mod value;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cofferdam_keys::{Algorithm, Clock, DataKeys, FileId, Layer};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::aead::wash_after_use;
 use crate::epoch::{BATCH_MAX, Epoch, Epochs, SealingLayer};
 use crate::error::{OpenError, SealError, SetupError};
 use crate::geometry::{PageNumber, PageSize, SLOT_LEN, SlotCount};
@@ -163,6 +164,7 @@ impl PageCipher {
             });
             page += count as u64;
         }
+        self.wash();
         Ok(())
     }
 
@@ -216,10 +218,15 @@ impl PageCipher {
         plaintext: &mut [u8],
     ) -> Result<(), OpenError> {
         let result = self.try_open(page, version, frame, plaintext);
+        self.wash();
         if result.is_err() {
             plaintext.zeroize();
         }
         result
+    }
+
+    fn wash(&self) {
+        wash_after_use(self.layers.iter().map(|layer| layer.algorithm));
     }
 
     /// The subkeys that opened something.

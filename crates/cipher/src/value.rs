@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cofferdam_keys::{Algorithm, Clock, DataKeys, DekId, Layer};
 use zeroize::Zeroizing;
 
+use crate::aead::wash_after_use;
 use crate::epoch::{Epoch, Epochs, SealingLayer};
 use crate::error::{OpenError, SealError};
 use crate::slot::{IV_LEN, SALT_LEN, TAG_LEN, array};
@@ -59,6 +60,7 @@ impl ValueCipher {
         let (epoch, ivs) = self.epochs.batch(1)?;
         let mut sealed = Vec::new();
         ivs.for_each(|_, ivs| sealed = self.seal_one(&epoch, ivs, context, value));
+        self.wash();
         Ok(sealed)
     }
 
@@ -85,11 +87,17 @@ impl ValueCipher {
         let outermost = layers
             .next()
             .and_then(|&layer| self.open_layer(layer, context, sealed));
-        layers
-            .fold(outermost, |record, &layer| {
-                self.open_layer(layer, context, &record?)
-            })
-            .ok_or(OpenError::ValueRefused)
+        let opened = layers.fold(outermost, |record, &layer| {
+            self.open_layer(layer, context, &record?)
+        });
+        self.wash();
+        opened.ok_or(OpenError::ValueRefused)
+    }
+
+    fn wash(&self) {
+        let suite = self.epochs.keys().suite();
+        let layers = suite.layers().iter();
+        wash_after_use(layers.filter_map(|&layer| suite.algorithm(layer)));
     }
 
     /// Seals one value with given IVs, one per layer.

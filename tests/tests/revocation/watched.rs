@@ -8,7 +8,7 @@ use cofferdam_keys::{
     VersionDescription, WRAPPED_ROOT_LEN, WrapContext, Wrapped,
 };
 
-use crate::memory::MASK;
+use cofferdam_tests::memory::MASK;
 
 #[derive(Clone)]
 pub(crate) struct Watched {
