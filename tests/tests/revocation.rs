@@ -149,7 +149,7 @@ fn revoke_and_restore(world: &TwoVaults, load: &Load, way: Way, customer: bool, 
     );
 }
 
-/// Silence for half of the grace, and for more than all of it.
+/// Silence for a third of the grace, and for more than all of it.
 fn outages(world: &TwoVaults, load: &Load) -> usize {
     let lease = world.lease();
     load.wait_for_reads();
@@ -158,7 +158,7 @@ fn outages(world: &TwoVaults, load: &Load) -> usize {
     wait(&lease, "a short outage", |standing| {
         matches!(standing, Standing::Degraded { .. })
     });
-    thread::sleep(two_vaults::OUTAGE_GRACE / 2);
+    thread::sleep(two_vaults::OUTAGE_GRACE / 3);
     world.fall_silent(false);
     wait(&lease, "a short outage", |standing| {
         *standing == Standing::Ready

@@ -163,4 +163,4 @@ fn monotonic() -> Duration {
 }
 
 /// How long the database is served while a vault is silent.
-pub(crate) const OUTAGE_GRACE: Duration = Duration::from_secs(3);
+pub(crate) const OUTAGE_GRACE: Duration = Duration::from_secs(8);
