@@ -130,12 +130,13 @@ fn writers_lose_nothing_that_was_acknowledged_while_the_key_comes_and_goes() {
     let world = world(Suite::One);
     drop(world.filled("wal"));
     let started = Instant::now();
+    let world = &world;
     let acknowledged: Vec<i64> = thread::scope(|scope| {
         let writers: Vec<_> = (0..2)
             .map(|_| {
-                scope.spawn(|| {
-                    let connection = world.sealed.open(&world.path).unwrap();
-                    connection.busy_timeout(Duration::from_secs(5)).unwrap();
+                let connection = world.sealed.open(&world.path).unwrap();
+                connection.busy_timeout(Duration::from_secs(5)).unwrap();
+                scope.spawn(move || {
                     let mut done = Vec::new();
                     while started.elapsed() < Duration::from_secs(4) {
                         if connection
@@ -172,6 +173,150 @@ fn writers_lose_nothing_that_was_acknowledged_while_the_key_comes_and_goes() {
             .unwrap();
         assert_eq!(found, 1, "row {id} was acknowledged and is gone");
     }
+}
+
+/// Goal: a rollback that the vault's answer keeps from reading its journal must not leave rows behind that the next commit writes.
+#[test]
+fn a_rollback_without_keys_leaves_nothing_that_a_later_commit_could_write() {
+    for mode in ["delete", "persist", "truncate", "wal"] {
+        let world = world(Suite::One);
+        let first = world.filled(mode);
+        let connection = world.sealed.open(&world.path).unwrap();
+        assert_eq!(
+            (count(&first).unwrap(), count(&connection).unwrap()),
+            (ROWS, ROWS)
+        );
+        connection
+            .execute_batch("BEGIN; UPDATE t SET text = 'uncommitted' WHERE id <= 5")
+            .unwrap();
+        // The gate opens again, and before this connection has its keys back, the vault refuses once more.
+        world.enable(&world.customer, false);
+        world.wait_for("inaccessible");
+        world.enable(&world.customer, true);
+        world.wait_for("ready");
+        world.enable(&world.customer, false);
+        let _ = connection.execute_batch("ROLLBACK");
+        thread::sleep(Duration::from_millis(500));
+        world.enable(&world.customer, true);
+        count_soon(&connection);
+        connection
+            .execute("UPDATE t SET text = 'later' WHERE id = 2900", [])
+            .unwrap();
+        for reader in [&connection, &world.sealed.open(&world.path).unwrap()] {
+            let uncommitted: i64 = reader
+                .query_row(
+                    "SELECT count(*) FROM t WHERE text = 'uncommitted'",
+                    [],
+                    |row| row.get(0),
+                )
+                .unwrap();
+            assert_eq!(uncommitted, 0, "{mode}");
+            check(reader);
+        }
+    }
+}
+
+/// Goal: where the journal is in memory alone, the connection keeps what it needs to undo its transaction until that is done.
+#[test]
+fn a_transaction_that_only_its_connection_can_undo_is_undone() {
+    let world = world(Suite::One);
+    let connection = world.filled("delete");
+    connection
+        .execute_batch("PRAGMA journal_mode=memory; PRAGMA cache_size=10; BEGIN")
+        .unwrap();
+    connection
+        .execute("UPDATE t SET text = hex(randomblob(300))", [])
+        .unwrap();
+    world.enable(&world.customer, false);
+    world.wait_for("inaccessible");
+    let read = connection.query_row("SELECT text FROM t WHERE id = 1500", [], |row| {
+        row.get::<_, String>(0)
+    });
+    assert!(read.is_err(), "a page was read after the fence");
+    // SQLite has rolled back because of that error, or does it now.
+    let _ = connection.execute_batch("ROLLBACK");
+    let started = Instant::now();
+    while !world.lease().wiped().is_some_and(|wiped| wiped.complete) {
+        assert!(started.elapsed() < Duration::from_secs(5), "the keys stay");
+        thread::sleep(Duration::from_millis(10));
+    }
+    world.enable(&world.customer, true);
+    assert_eq!(count_soon(&connection), ROWS);
+    check(&connection);
+}
+
+/// Goal: an older keyring, wrapped under a version that is still enabled, does not keep a store open.
+#[test]
+fn an_old_keyring_that_is_put_back_does_not_keep_a_database_open() {
+    let world = world(Suite::One);
+    let connection = world.filled("delete");
+    let old = std::fs::read(&world.path).unwrap()[..2 * KEYRING_LEN].to_vec();
+    let vault = world.vaults.file(&world.customer).unwrap();
+    vault.rotate(clock()).unwrap();
+    let started = Instant::now();
+    while !world
+        .wraps(&world.customer)
+        .iter()
+        .all(|version| version == "2")
+    {
+        assert!(started.elapsed() < Duration::from_secs(10));
+        thread::sleep(Duration::from_millis(10));
+    }
+    thread::sleep(Duration::from_millis(300));
+    // By another process, which does not disturb SQLite's locks.
+    let copy = world.path.with_extension("old");
+    std::fs::write(&copy, old).unwrap();
+    let put_back = std::process::Command::new("dd")
+        .arg(format!("if={}", copy.display()))
+        .arg(format!("of={}", world.path.display()))
+        .args(["conv=notrunc", "status=none"])
+        .status()
+        .unwrap();
+    assert!(put_back.success());
+    vault
+        .set_enabled(&Which::Version("2".parse().unwrap()), false)
+        .unwrap();
+    world.wait_for("inaccessible");
+    assert!(count(&connection).is_err());
+}
+
+/// Goal: whoever can read the log's directory cannot keep keys in memory by holding its lock.
+#[test]
+fn a_lock_on_the_log_that_is_never_given_up_does_not_keep_the_keys() {
+    let world = world(Suite::One);
+    let connection = world.filled("delete");
+    let mut lock = world.path.clone().into_os_string();
+    lock.push("-audit/lock");
+    let held = std::fs::File::open(lock).unwrap();
+    held.lock().unwrap();
+    // Long enough for a tally of probes to be due.
+    thread::sleep(Duration::from_secs(4));
+    world.enable(&world.customer, false);
+    world.wait_for("inaccessible");
+    assert!(count(&connection).is_err());
+    assert!(world.lease().wiped().unwrap().complete);
+    world.enable(&world.customer, true);
+    assert_eq!(count_soon(&connection), ROWS);
+}
+
+/// Goal: connections that share a cache come and go, and the fence touches none that is gone.
+#[test]
+fn connections_that_share_a_cache_are_left_alone() {
+    let world = world(Suite::One);
+    drop(world.filled("delete"));
+    let flags =
+        rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_SHARED_CACHE;
+    let stays = world.sealed.open_with(&world.path, flags).unwrap();
+    let goes = world.sealed.open_with(&world.path, flags).unwrap();
+    assert_eq!(
+        (count(&stays).unwrap(), count(&goes).unwrap()),
+        (ROWS, ROWS)
+    );
+    drop(goes);
+    world.enable(&world.customer, false);
+    world.wait_for("inaccessible");
+    world.enable(&world.customer, true);
+    assert_eq!(count_soon(&stays), ROWS);
 }
 
 #[test]

@@ -38,6 +38,7 @@ mod export;
 mod files;
 mod json;
 mod load;
+mod lock;
 mod log;
 mod merkle;
 mod names;

@@ -373,7 +373,7 @@ struct Held<'a>(Option<&'a File>);
 impl<'a> Held<'a> {
     fn take(lock: Option<&'a File>) -> Result<Held<'a>, AuditError> {
         if let Some(file) = lock {
-            file.lock().map_err(io("lock", "lock"))?;
+            crate::lock::take(file).map_err(io("lock", "lock"))?;
         }
         Ok(Held(lock))
     }

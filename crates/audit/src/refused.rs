@@ -96,7 +96,7 @@ impl Refusals {
         let mut options = File::options();
         let file = options.read(true).append(true).create(true);
         let file = file.open(self.dir.join(FILE)).map_err(io("open", FILE))?;
-        file.lock().map_err(io("lock", FILE))?;
+        crate::lock::take(&file).map_err(io("lock", FILE))?;
         Ok(file)
     }
 }

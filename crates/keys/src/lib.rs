@@ -54,7 +54,7 @@ pub use ids::{DekId, FileId, NotAnId, StoreId};
 pub use keyring::{Keyring, NewKeyring, Pins, UncheckedKeyring};
 pub use lease::{
     Change, Fenced, Holder, Lease, LeasePolicy, LeaseTerms, Leases, Monotonic, NotAPolicy,
-    Standing, Wiped,
+    Recorder, Standing, Wiped,
 };
 pub use preflight::{CLOCK_SKEW_MAX_S, Finding, Severity, preflight};
 pub use secret::Secret;

@@ -8,7 +8,7 @@ use cofferdam_audit::{Action, EventKey, KeyRole, Outcome, Sink};
 use cofferdam_keys::{KeyUri, KeyVersion, Refusal, RootWrap, StoreId, VaultRequest};
 
 use crate::error::Error;
-use crate::opener::{Opener, Store};
+use crate::opener::{Opener, Witness};
 
 /// What was asked of the vaults since it was last put on record.
 #[derive(Default)]
@@ -89,25 +89,22 @@ impl Opener {
     ///
     /// # Errors
     /// [`Error::Audit`].
-    pub fn record_canaries(&self, path: &Path, store: &Store, all: bool) -> Result<(), Error> {
-        let id = store.keys.store_id();
+    pub fn record_canaries(&self, path: &Path, witness: &Witness, all: bool) -> Result<(), Error> {
+        let id = witness.store;
         if !all && !self.recorded.canaries.are_due(id) {
             return Ok(());
         }
-        let tallies = self.recorded.canaries.take(id);
-        if tallies.is_empty() {
-            return Ok(());
-        }
-        let Some(log) = self.open_log(path, id, &store.keys)? else {
+        let Some(log) = self.open_log(path, id, &witness.audit_seed)? else {
             return Ok(());
         };
+        let tallies = self.recorded.canaries.take(id);
         for (name, tally) in tallies {
             let (action, outcome) = match name.allowed {
                 true => (Action::UseCanaryOk, Outcome::Success),
                 false => (Action::UseCanaryFail, Outcome::Denied),
             };
             let mut event = self
-                .store_event(action, path, store)
+                .store_event(action, path, witness)
                 .with_count(tally.count)
                 .with_key(EventKey {
                     uri: Some(name.key.to_string()),

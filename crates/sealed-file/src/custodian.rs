@@ -82,13 +82,14 @@ impl<'a, D: Disk> Custodian<'a, D> {
         disk: D,
         unlock: impl Fn(&D) -> Result<Unlocked, Error>,
     ) -> Result<Custodian<'a, D>, Error> {
+        let before = Head::bytes(&disk)?;
         let mut unlocked = unlock(&disk)?;
         let lock = match opener.log_dir(path, unlocked.keyring.store_id()) {
             Some(dir) if AuditLog::exists(&dir) => Some(CustodyLock::take(&dir)?),
             // Without a log nothing will be done.
             _ => None,
         };
-        if !Head::holds(&disk, unlocked.slot, &unlocked.keyring)? {
+        if Head::bytes(&disk)? != before {
             unlocked = unlock(&disk)?;
         }
         Ok(Custodian {
@@ -213,7 +214,7 @@ impl<'a, D: Disk> Custodian<'a, D> {
     fn log(&self) -> Result<AuditLog, Error> {
         let store = self.keyring().store_id();
         self.opener
-            .open_log(&self.path, store, &self.unlocked.data_keys)?
+            .open_log(&self.path, store, &self.unlocked.data_keys.audit_seed())?
             .ok_or_else(|| match self.opener.log_dir(&self.path, store) {
                 Some(dir) => Error::AuditMissing { dir },
                 None => Error::Misuse {

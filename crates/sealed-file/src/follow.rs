@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use cofferdam_keys::{KeyVersion, KeysError};
+
 use crate::custodian::{Custodian, Rotated};
 use crate::disk::Disk;
 use crate::error::Error;
@@ -50,15 +52,14 @@ impl Opener {
     fn behind(&self, store: &Store) -> Result<Vec<WrappedBy>, Error> {
         let mut behind = Vec::new();
         for wrap in store.wraps.iter() {
-            let vault = self
-                .vaults
-                .vault(&wrap.uri)
-                .map_err(cofferdam_keys::KeysError::from)?;
-            let latest = vault
-                .describe()
-                .map_err(cofferdam_keys::KeysError::from)?
-                .latest;
-            if latest.is_some_and(|latest| latest != wrap.version) {
+            let vault = self.vaults.vault(&wrap.uri).map_err(KeysError::from)?;
+            let latest = vault.describe().map_err(KeysError::from)?.latest;
+            let versions = vault.versions().map_err(KeysError::from)?;
+            // The newest usable version may be an older one, of a key whose newest was just disabled; that is not to be followed.
+            let place =
+                |version: &KeyVersion| versions.iter().position(|it| it.version == *version);
+            let newer = latest.and_then(|latest| Some(place(&latest)? > place(&wrap.version)?));
+            if newer == Some(true) {
                 behind.push(wrap.clone());
             }
         }

@@ -72,13 +72,12 @@ impl Head {
             .map_err(Error::io("writing the head of a new store"))
     }
 
-    /// Whether a slot still holds this keyring.
-    pub(crate) fn holds(disk: &impl Disk, slot: Slot, keyring: &Keyring) -> Result<bool, Error> {
-        let mut bytes = vec![0; KEYRING_LEN];
-        let read = disk
-            .read_at(&mut bytes, (slot.index() * KEYRING_LEN) as u64)
+    /// Both slots as they stand on the disk.
+    pub(crate) fn bytes(disk: &impl Disk) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; KEYRING_AREA_LEN as usize];
+        disk.read_at(&mut bytes, 0)
             .map_err(Error::io("reading the keyring"))?;
-        Ok(read == KEYRING_LEN && bytes == keyring.encode()[..])
+        Ok(bytes)
     }
 
     /// Replaces one slot and makes it durable.

@@ -32,7 +32,7 @@ pub use disk::{Disk, FileDisk};
 pub use error::Error;
 pub use file::{FileSetup, PAGE_SIZE_CHOSEN_MAX, SealedFile};
 pub use geometry::{Geometry, LENGTH_MAX};
-pub use opener::{AuditPlace, NewStore, Opener, Recorded, Store, WrappedBy, log_origin};
+pub use opener::{AuditPlace, NewStore, Opener, Recorded, Store, Witness, WrappedBy, log_origin};
 pub use probe::{HeadCopy, reason_code};
 pub use record::FileKind;
 pub use scrub::{Scrubbed, scrub, scrub_without_keys};

@@ -11,7 +11,7 @@ use cofferdam_audit::{
 use cofferdam_cipher::{PageSize, SlotCount};
 use cofferdam_keys::{
     DataKeys, KeyUri, KeyVersion, Keyring, KeysError, Layer, Lease, Leases, NewKeyring, Pins,
-    Reason, RootWrap, StoreId, Suite, Unlocked, VaultSet,
+    Reason, RootWrap, Secret, StoreId, Suite, Unlocked, VaultSet,
 };
 
 use crate::canaries::Canaries;
@@ -109,6 +109,25 @@ pub struct Store {
     pub lease: Arc<Lease>,
 }
 
+impl Store {
+    /// What it takes to put the store's events on record: no data key.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        Witness {
+            store: self.keys.store_id(),
+            sequence: self.keyring_sequence,
+            audit_seed: self.keys.audit_seed(),
+        }
+    }
+}
+
+/// Who can put a store's events on record.
+pub struct Witness {
+    pub(crate) store: StoreId,
+    sequence: u64,
+    pub(crate) audit_seed: Secret<32>,
+}
+
 /// The key that wraps the root of one layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrappedBy {
@@ -193,7 +212,7 @@ impl Opener {
         // The record first: a key that nobody knows of must not protect anything.
         if self.audit != AuditPlace::Nowhere {
             self.set_old_log_aside(path, keyring.store_id())?;
-            let log = self.create_log(path, keyring.store_id(), &data_keys)?;
+            let log = self.create_log(path, keyring.store_id(), &data_keys.audit_seed())?;
             for wrap in keyring.wraps() {
                 let event = self.event(
                     Action::KeyCreate,
@@ -335,7 +354,11 @@ impl Opener {
     }
 
     fn record_unlock(&self, path: &Path, unlocked: &Unlocked) -> Result<(), Error> {
-        let Some(log) = self.open_log(path, unlocked.keyring.store_id(), &unlocked.data_keys)?
+        let Some(log) = self.open_log(
+            path,
+            unlocked.keyring.store_id(),
+            &unlocked.data_keys.audit_seed(),
+        )?
         else {
             return Ok(());
         };
@@ -399,7 +422,7 @@ impl Opener {
             return Ok(());
         };
         if refusals.any()
-            && let Some(log) = self.open_log(path, store, &unlocked.data_keys)?
+            && let Some(log) = self.open_log(path, store, &unlocked.data_keys.audit_seed())?
         {
             refusals.adopt(&log)?;
         }
@@ -411,10 +434,10 @@ impl Opener {
         &self,
         path: &Path,
         store: StoreId,
-        keys: &DataKeys,
+        seed: &Secret<32>,
     ) -> Result<Option<AuditLog>, Error> {
         match self.log_dir(path, store) {
-            Some(dir) if AuditLog::exists(&dir) => Ok(Some(self.create_log(path, store, keys)?)),
+            Some(dir) if AuditLog::exists(&dir) => Ok(Some(self.create_log(path, store, seed)?)),
             _ => Ok(None),
         }
     }
@@ -429,11 +452,15 @@ impl Opener {
         std::fs::rename(&dir, aside).map_err(Error::io("setting an old audit log aside"))
     }
 
-    fn create_log(&self, path: &Path, store: StoreId, keys: &DataKeys) -> Result<AuditLog, Error> {
+    fn create_log(
+        &self,
+        path: &Path,
+        store: StoreId,
+        seed: &Secret<32>,
+    ) -> Result<AuditLog, Error> {
         let dir = self.log_dir(path, store).ok_or(Error::Misuse {
             what: "this store has no audit log, so its keys cannot be changed",
         })?;
-        let seed = keys.audit_seed();
         Ok(AuditLog::open_or_create(
             &dir,
             &log_origin(store),
@@ -476,8 +503,8 @@ impl Opener {
     }
 
     /// A success that concerns an open store.
-    pub(crate) fn store_event(&self, action: Action, path: &Path, store: &Store) -> Event {
-        self.success(action, path, store.keys.store_id(), store.keyring_sequence)
+    pub(crate) fn store_event(&self, action: Action, path: &Path, witness: &Witness) -> Event {
+        self.success(action, path, witness.store, witness.sequence)
     }
 
     fn success(&self, action: Action, path: &Path, store: StoreId, sequence: u64) -> Event {

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use cofferdam_audit::{Action, EventKey, KeyRole, Outcome, Sink};
 use cofferdam_keys::{
-    Change, KeyringSlots, KeysError, Reason, Refusal, Revocation, Standing, StoreId, Wiped,
+    Change, KeyringSlots, KeysError, Pins, Reason, Refusal, Revocation, Standing, StoreId, Wiped,
 };
 
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::head::Head;
-use crate::opener::{Opener, Store};
+use crate::opener::{Opener, Store, Witness};
 
 /// The keyrings at the head of a store's main file, as they stood when they were copied. Asking vaults takes time, during which
 /// the file is left to its owner.
@@ -50,7 +50,13 @@ impl Opener {
     /// The vault's [`Refusal`]; what is wrong with the keyring itself is [`Reason::Corrupt`].
     pub fn probe(&self, head: &HeadCopy, open: Option<&Store>) -> Result<(), Refusal> {
         let corrupt = |detail: String| self.refusal(head, Reason::Corrupt, detail);
-        let unlocked = match head.0.unlock(&*self.vaults, &self.pins) {
+        // Pins are for openings: a store that is open is known by its roots, also when a custodian puts it under another key.
+        let none = Pins::none();
+        let pins = match open {
+            Some(_) => &none,
+            None => &self.pins,
+        };
+        let unlocked = match head.0.unlock(&*self.vaults, pins) {
             Ok(unlocked) => unlocked,
             Err(KeysError::Refused(refusal)) => {
                 self.count_refused(head.store_id(), &refusal);
@@ -61,6 +67,10 @@ impl Opener {
         match open {
             Some(store) if !store.keys.have_the_roots_of(&unlocked.data_keys) => {
                 Err(corrupt("the keyring is another store's".to_owned()))
+            }
+            // An older keyring may be wrapped under a version that is still enabled, when the newer one's is not.
+            Some(store) if unlocked.keyring.sequence().number() < store.keyring_sequence => {
+                Err(corrupt("an older keyring was put back".to_owned()))
             }
             _ => {
                 self.count_allowed(head.store_id(), unlocked.keyring.wraps());
@@ -104,12 +114,12 @@ impl Opener {
     pub fn record_change(
         &self,
         path: &Path,
-        store: &Store,
+        witness: &Witness,
         change: &Change,
         wiped: Option<Wiped>,
     ) -> Result<(), Error> {
-        self.record_canaries(path, store, true)?;
-        let Some(log) = self.open_log(path, store.keys.store_id(), &store.keys)? else {
+        self.record_canaries(path, witness, true)?;
+        let Some(log) = self.open_log(path, witness.store, &witness.audit_seed)? else {
             return Ok(());
         };
         let (action, outcome, refusal) = match (&change.to, &change.from) {
@@ -121,17 +131,7 @@ impl Opener {
             }
             (Standing::Ready, from) => (Action::StateReady, Outcome::Success, reason_of(from)),
         };
-        if let Some(wiped) = wiped {
-            log.record(
-                &self
-                    .store_event(Action::StateZeroised, path, store)
-                    .with_reason(match wiped.complete {
-                        true => format!("keys_wiped_in_{}_ms", wiped.after.as_millis()),
-                        false => "keys_still_held".to_owned(),
-                    }),
-            )?;
-        }
-        let mut event = self.store_event(action, path, store);
+        let mut event = self.store_event(action, path, witness);
         event.outcome = outcome;
         if let Some(refusal) = refusal {
             event = event
@@ -144,6 +144,16 @@ impl Opener {
                 });
         }
         log.record(&event)?;
+        if let Some(wiped) = wiped {
+            log.record(
+                &self
+                    .store_event(Action::StateZeroised, path, witness)
+                    .with_reason(match wiped.complete {
+                        true => format!("keys_wiped_in_{}_ms", wiped.after.as_millis()),
+                        false => "keys_still_held".to_owned(),
+                    }),
+            )?;
+        }
         Ok(())
     }
 }

@@ -6,26 +6,37 @@
 
 use std::ffi::{CString, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use cofferdam_keys::{Change, Holder, Refusal, Standing, Wiped};
+use cofferdam_keys::{Holder, Recorder, Refusal, Standing};
 use cofferdam_sealed_file::{Error, HeadCopy};
 
 use crate::base::BaseDisk;
-use crate::error::{fence_began, fence_ended};
+use crate::error::fence_began;
 use crate::ffi::{self, Api};
 use crate::group::Group;
 
-/// The connection that SQLite says a main file belongs to; null when it does not say, or shares its cache with others.
-pub(crate) struct Connection(AtomicPtr<c_void>);
+/// The connection that SQLite says a main file belongs to; none when it does not say, or when several share its cache.
+pub(crate) struct Connection {
+    handle: AtomicPtr<c_void>,
+    shared: AtomicBool,
+}
 
 impl Connection {
     pub(crate) const fn unknown() -> Connection {
-        Connection(AtomicPtr::new(ptr::null_mut()))
+        Connection {
+            handle: AtomicPtr::new(ptr::null_mut()),
+            shared: AtomicBool::new(false),
+        }
     }
 
-    pub(crate) fn set(&self, connection: *mut c_void) {
-        self.0.store(connection, Ordering::Release);
+    /// SQLite tells a file of its connection once, unless several share it: then it is nobody's.
+    fn set(&self, connection: *mut c_void) {
+        let before = self.handle.swap(connection, Ordering::AcqRel);
+        if !before.is_null() || self.shared.load(Ordering::Acquire) {
+            self.shared.store(true, Ordering::Release);
+            self.handle.store(ptr::null_mut(), Ordering::Release);
+        }
     }
 
     /// Interrupts the connection and drops its page cache, from any thread. Whether the cache is gone.
@@ -33,9 +44,9 @@ impl Connection {
     /// # Safety
     /// The connection is not being closed: whoever closes it is kept waiting.
     unsafe fn empty(&self, api: Api) -> bool {
-        let connection = self.0.load(Ordering::Acquire);
+        let connection = self.handle.load(Ordering::Acquire);
         if connection.is_null() {
-            return true;
+            return !self.shared.load(Ordering::Acquire);
         }
         // SAFETY: an open connection, from any thread.
         let mutex = unsafe {
@@ -45,7 +56,7 @@ impl Connection {
         // A connection without a mutex belongs to its thread, which empties it at its next call.
         // SAFETY: a mutex of SQLite's own. It is tried and never waited for, since its holder may wait for us.
         if mutex.is_null() || unsafe { (api.mutex_try)(mutex) } != ffi::OK {
-            return mutex.is_null();
+            return false;
         }
         // SAFETY: the connection is ours while we hold its mutex.
         unsafe {
@@ -57,7 +68,7 @@ impl Connection {
 
     /// Drops the page cache, from within a call of the connection's own.
     fn empty_here(&self, api: Api) {
-        let connection = self.0.load(Ordering::Acquire);
+        let connection = self.handle.load(Ordering::Acquire);
         if !connection.is_null() {
             // SAFETY: SQLite is calling us for this connection, so it is open, and in the hands of this thread.
             unsafe { (api.db_release_memory)(connection) };
@@ -140,7 +151,9 @@ impl Holder for Group {
             return;
         };
         // Serving does not wait for the log.
-        let _ = self.opener.record_canaries(&self.path, &store, false);
+        let _ = self
+            .opener
+            .record_canaries(&self.path, &store.witness(), false);
         match self
             .opener
             .follow_rotations(main.disk(), &self.path, &store)
@@ -156,6 +169,9 @@ impl Holder for Group {
             let text = format!("cofferdam: {}: {fenced}", self.path.display());
             fence_began(&self.path, text);
         }
+        if self.holds_out() {
+            return false;
+        }
         self.give_up_files();
         self.forget_store();
         let Some(main) = self.main_member() else {
@@ -169,14 +185,14 @@ impl Holder for Group {
         unsafe { self.connection.empty(self.api) }
     }
 
-    fn record(&self, change: &Change, wiped: Option<Wiped>) {
-        if change.to.serves() {
-            fence_ended(&self.path);
-        }
-        // A record that cannot be written must not keep a store closed or open: what happens is the vault's decision.
-        if let Some(store) = self.open_store().or_else(|| self.store().ok().flatten()) {
-            let _ = self.opener.record_change(&self.path, &store, change, wiped);
-        }
+    fn recorder(&self) -> Option<Recorder> {
+        // After a fence, opening the store again is what makes it recordable.
+        let store = self.open_store().or_else(|| self.store().ok().flatten())?;
+        let (opener, path, witness) = (self.opener.clone(), self.path.clone(), store.witness());
+        Some(Box::new(move |change, wiped| {
+            // A record that cannot be written must not keep a store closed or open: what happens is the vault's decision.
+            let _ = opener.record_change(&path, &witness, change, wiped);
+        }))
     }
 }
 
@@ -185,10 +201,12 @@ impl Holder for Group {
 /// # Safety
 /// `argument` is that of SQLITE_FCNTL_PDB for the main file of this group: a place that holds the connection.
 pub(crate) unsafe fn note_connection(group: &Group, argument: *mut c_void) {
-    if !argument.is_null() && !group.shares_cache {
-        // SAFETY: the caller says so.
-        group
-            .connection
-            .set(unsafe { *argument.cast::<*mut c_void>() });
-    }
+    let Some(main) = group.main_member().filter(|_| !argument.is_null()) else {
+        return;
+    };
+    let _state = main.state();
+    // SAFETY: the caller says so.
+    group
+        .connection
+        .set(unsafe { *argument.cast::<*mut c_void>() });
 }

@@ -220,7 +220,6 @@ pub(crate) const OPEN_MAIN_JOURNAL: c_int = 0x800;
 pub(crate) const OPEN_TEMP_JOURNAL: c_int = 0x1000;
 pub(crate) const OPEN_SUBJOURNAL: c_int = 0x2000;
 pub(crate) const OPEN_SUPER_JOURNAL: c_int = 0x4000;
-pub(crate) const OPEN_SHAREDCACHE: c_int = 0x2_0000;
 pub(crate) const OPEN_WAL: c_int = 0x8_0000;
 
 pub(crate) const LOCK_NONE: c_int = 0;

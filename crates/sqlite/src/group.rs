@@ -42,8 +42,12 @@ pub(crate) struct Group {
     /// For the lease, which must not keep the group alive.
     this: Weak<Group>,
     pub(crate) connection: Connection,
-    /// Other connections use the same page cache, so it is nobody's to drop.
-    pub(crate) shares_cache: bool,
+    /// Files that could undo a transaction: logs and journals on the disk.
+    undo_files: AtomicUsize,
+    /// The database was written in this transaction while there was no such file: `journal_mode` MEMORY or OFF.
+    without_undo: AtomicBool,
+    /// The store is fenced, and this connection may write until its transaction has ended, because nobody else could undo it.
+    finishing: AtomicBool,
     members: Mutex<Vec<Weak<Member>>>,
     /// Nothing waits: the files were opened through another layer on top, which may keep SQLite's order and syncs to itself.
     write_through: AtomicBool,
@@ -83,7 +87,6 @@ pub(crate) struct Opened {
     pub(crate) main: Arc<BaseFile>,
     pub(crate) store: Option<Store>,
     pub(crate) write_through: bool,
-    pub(crate) shares_cache: bool,
 }
 
 impl Group {
@@ -98,7 +101,9 @@ impl Group {
             lease: OnceLock::new(),
             this: this.clone(),
             connection: Connection::unknown(),
-            shares_cache: opened.shares_cache,
+            undo_files: AtomicUsize::new(0),
+            without_undo: AtomicBool::new(false),
+            finishing: AtomicBool::new(false),
             members: Mutex::new(Vec::new()),
             write_through: AtomicBool::new(opened.write_through),
             lock_level: AtomicUsize::new(ffi::LOCK_NONE as usize),
@@ -120,8 +125,9 @@ impl Group {
         });
         *lock(&self.store) = Some(store);
         // The fence may have come between the vault's answer and now.
-        if lease.admit().is_err() {
-            self.forget_store();
+        match lease.admit() {
+            Ok(()) => crate::error::fence_ended(&self.path),
+            Err(_) => self.forget_store(),
         }
     }
 
@@ -158,6 +164,40 @@ impl Group {
         }
     }
 
+    /// A file was closed.
+    pub(crate) fn leave(&self, kind: FileKind) {
+        if undoes(kind) {
+            self.undo_files.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The database is about to be written.
+    pub(crate) fn note_write(&self) {
+        if self.undo_files.load(Ordering::Relaxed) == 0 {
+            self.without_undo.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A transaction has ended.
+    pub(crate) fn note_end(&self) {
+        self.without_undo.store(false, Ordering::Relaxed);
+        if self.finishing.swap(false, Ordering::Relaxed) {
+            self.give_up_files();
+            self.forget_store();
+        }
+    }
+
+    /// Whether a transaction is under way that only this connection can undo. It keeps its keys to do that, and is not read.
+    pub(crate) fn holds_out(&self) -> bool {
+        let holds_out = self.without_undo.load(Ordering::Relaxed);
+        self.finishing.store(holds_out, Ordering::Relaxed);
+        holds_out
+    }
+
+    pub(crate) fn is_finishing(&self) -> bool {
+        self.finishing.load(Ordering::Relaxed)
+    }
+
     /// From now on nothing waits.
     pub(crate) fn write_through(&self) {
         self.write_through.store(true, Ordering::Relaxed);
@@ -171,6 +211,9 @@ impl Group {
         let mut members = lock(&self.members);
         members.retain(|other| other.strong_count() > 0);
         members.push(Arc::downgrade(member));
+        if undoes(member.kind) {
+            self.undo_files.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn main(&self) -> &Arc<BaseFile> {
@@ -189,10 +232,12 @@ impl Group {
 
     /// The store, if it is on the disk by now.
     pub(crate) fn store(&self) -> Result<Option<Store>, Error> {
-        self.admit()?;
-        if let Some(store) = self.open_store() {
+        if let Some(store) = self.open_store()
+            && (self.is_finishing() || self.admit().is_ok())
+        {
             return Ok(Some(store));
         }
+        self.admit()?;
         let disk = BaseDisk(self.main.clone());
         let Some(store) = self.opener.open_store(&disk, &self.path)? else {
             return Ok(None);
@@ -250,7 +295,8 @@ impl Group {
     /// Flushes before a lock is given up, after which nothing may be written. What cannot be flushed belongs to no
     /// committed transaction: SQLite was told of that failure when it asked for the commit.
     pub(crate) fn flush_or_abandon(&self) -> Result<(), Error> {
-        let flushed = self.flush().and_then(|()| self.admit_loss());
+        let lost = self.admit_loss();
+        let flushed = lost.and_then(|()| self.flush());
         if flushed.is_err() {
             self.abandon_what_waits();
         }
@@ -317,7 +363,9 @@ impl Drop for Group {
         if self.lease.get().is_some()
             && let Some(store) = self.open_store()
         {
-            let _ = self.opener.record_canaries(&self.path, &store, true);
+            let _ = self
+                .opener
+                .record_canaries(&self.path, &store.witness(), true);
         }
     }
 }
@@ -366,6 +414,10 @@ impl Member {
 
     pub(crate) fn flush(&self) -> Result<(), Error> {
         let mut state = self.state();
+        // What was lost at a fence was to come before what waits elsewhere.
+        if state.lost {
+            return Err(Error::Latched);
+        }
         match &mut state.file {
             Some(file) if !file.is_flushed() => file.flush(),
             _ => Ok(()),
@@ -405,7 +457,9 @@ impl State {
 
     /// Under the lock of the state, so that nothing gets in while the files are given up.
     fn check(&self, group: &Group) -> Result<(), Error> {
-        group.admit()?;
+        if !group.is_finishing() {
+            group.admit()?;
+        }
         match self.lost {
             true => Err(Error::Latched),
             false => Ok(()),
@@ -451,6 +505,11 @@ pub(crate) fn temporary(keys: Arc<DataKeys>, opener: &Opener) -> FileSetup {
         clock: opener.clock,
         keys,
     }
+}
+
+/// Whether a file of this kind can undo, or leave undone, what was written to the database.
+fn undoes(kind: FileKind) -> bool {
+    matches!(kind, FileKind::RollbackJournal | FileKind::WriteAheadLog)
 }
 
 fn slots_for(suite: Suite) -> SlotCount {

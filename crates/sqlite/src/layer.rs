@@ -73,7 +73,7 @@ impl Layer {
         let mut mains = self.mains();
         mains.by_name.remove(&name);
         if let Some(groups) = mains.by_path.get_mut(path) {
-            groups.retain(|group| group.strong_count() > 1);
+            groups.retain(|group| group.strong_count() > 0);
             if groups.is_empty() {
                 crate::error::fence_ended(path);
                 mains.by_path.remove(path);

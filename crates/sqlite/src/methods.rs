@@ -46,6 +46,8 @@ impl Inner {
     }
 
     fn read(&self, out: &mut [u8], offset: u64) -> Result<usize, Error> {
+        // Also where a connection may still write, to end its transaction.
+        self.group.admit()?;
         self.group.forget_if_hidden();
         self.flush_to_read(out.len(), offset)?;
         let mut state = self.member.state();
@@ -83,6 +85,9 @@ impl Inner {
 
     fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
         self.group.forget_if_hidden();
+        if self.member.kind == FileKind::Main {
+            self.group.note_write();
+        }
         self.flush_before_write(bytes.len(), offset)?;
         let mut state = self.member.state();
         let flush = self.flush_after(&mut state, bytes, offset);
@@ -276,9 +281,27 @@ pub(crate) unsafe fn inner<'a>(file: *mut File) -> &'a Inner {
 }
 
 /// Runs one call. A panic stops here: it becomes an I/O error.
+///
+/// Once a database is served, SQLite hears of a key that is away as of an I/O error. Other codes do not make it distrust its page cache when a
+/// rollback has failed half way.
 pub(crate) fn call(inner: &Inner, work: impl FnOnce() -> Result<(), Error>) -> c_int {
     match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => answer(inner.layer, &inner.group.path, result),
+        Ok(result) => {
+            let of_keys = matches!(
+                &result,
+                Err(Error::Keys(_)
+                    | Error::Audit(_)
+                    | Error::AuditMissing { .. }
+                    | Error::RolledBack { .. }
+                    | Error::NotSealed { .. })
+            );
+            match answer(inner.layer, &inner.group.path, result) {
+                code if code != ffi::OK && of_keys && inner.group.lease().is_some() => {
+                    ffi::IOERR_AUTH
+                }
+                code => code,
+            }
+        }
         Err(_) => ffi::IOERR,
     }
 }
@@ -296,6 +319,7 @@ unsafe extern "C" fn close(file: *mut File) -> c_int {
         inner.group.abandon_what_waits();
     }
     let closed = inner.member.close();
+    inner.group.leave(inner.member.kind);
     if let Some(name) = inner.name {
         let path = inner.group.path.clone();
         let layer = inner.layer;
@@ -401,6 +425,7 @@ unsafe extern "C" fn unlock(file: *mut File, level: c_int) -> c_int {
     let code = unsafe { (methods.unlock)(inner.member.base.as_ptr(), level) };
     if code == ffi::OK {
         set_level(&inner.group, level);
+        inner.group.note_end();
     }
     if flushed == ffi::OK { code } else { flushed }
 }

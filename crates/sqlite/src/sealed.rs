@@ -54,15 +54,12 @@ impl Sealed {
     /// # Errors
     /// [`OpenError`], which says why in words.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Connection, OpenError> {
-        // With a mutex of its own, so that a fence can empty the page cache of a connection that nobody is using.
-        let flags = OpenFlags::default() - OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        self.open_with(path, flags | OpenFlags::SQLITE_OPEN_FULL_MUTEX)
+        self.open_with(path, OpenFlags::default())
     }
 
     /// Opens a sealed database with SQLite's own flags.
     ///
-    /// Without `SQLITE_OPEN_FULL_MUTEX`, the page cache of a connection that rests is emptied not at a fence, but at the connection's
-    /// next call.
+    /// A connection has a mutex, whatever the flags say: without one a fence could not empty its page cache.
     ///
     /// # Errors
     /// [`OpenError`], which says why in words.
@@ -72,6 +69,7 @@ impl Sealed {
         flags: OpenFlags,
     ) -> Result<Connection, OpenError> {
         clear_last_error();
+        let flags = (flags - OpenFlags::SQLITE_OPEN_NO_MUTEX) | OpenFlags::SQLITE_OPEN_FULL_MUTEX;
         Connection::open_with_flags_and_vfs(path.as_ref(), flags, self.layer.as_str()).map_err(
             |source| OpenError {
                 text: last_error().unwrap_or_else(|| source.to_string()),

@@ -157,7 +157,7 @@ unsafe fn open_any(
         .map_err(|code| base_error("opening a file", code))?;
     let inner = match kind {
         // SAFETY: as above.
-        FileKind::Main => unsafe { open_main(layer, name, file, flags, base)? },
+        FileKind::Main => unsafe { open_main(layer, name, file, base)? },
         FileKind::Temporary => open_temporary(layer, base)?,
         // SAFETY: as above.
         kind => unsafe { open_companion(layer, name, base, kind)? },
@@ -200,7 +200,6 @@ unsafe fn open_main(
     layer: &'static Layer,
     name: *const c_char,
     file: *const File,
-    flags: c_int,
     base: Arc<BaseFile>,
 ) -> Result<Inner, Error> {
     // SAFETY: a C string, since it is no temporary file.
@@ -216,7 +215,6 @@ unsafe fn open_main(
         main: base.clone(),
         store,
         write_through: false,
-        shares_cache: flags & ffi::OPEN_SHAREDCACHE != 0,
     });
     let member = Arc::new(Member::new(FileKind::Main, base));
     group.join(&member);
@@ -255,7 +253,6 @@ fn open_temporary(layer: &'static Layer, base: Arc<BaseFile>) -> Result<Inner, E
         main: base,
         store: None,
         write_through: false,
-        shares_cache: true,
     });
     group.join(&member);
     Ok(Inner::new(layer, member, group, None))
@@ -351,7 +348,6 @@ fn stranger_group(
         main,
         store,
         write_through: true,
-        shares_cache: true,
     })
 }
 

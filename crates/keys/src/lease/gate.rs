@@ -11,7 +11,7 @@ use super::LeaseTerms;
 use super::keeper::Shared;
 use super::machine::{Change, Machine, Standing};
 use crate::random::fraction;
-use crate::{DataKeys, Reason, Refusal, StoreId};
+use crate::{DataKeys, KeyScheme, Reason, Refusal, StoreId};
 
 /// Whoever holds a store's keys: an engine's connection, a volume.
 pub trait Holder: Send + Sync {
@@ -33,10 +33,12 @@ pub trait Holder: Send + Sync {
     /// Answers whether all of it is gone; otherwise it is called again.
     fn fence(&self) -> bool;
 
-    /// Puts a change on record, with what became of the keys at the fence that ends. Called before [`Holder::fence`] and after the
-    /// gate has opened, of one holder only.
-    fn record(&self, change: &Change, wiped: Option<Wiped>);
+    /// Whoever puts a change on record: asked for before [`Holder::fence`], called when the keys are gone, and so made of no data key.
+    fn recorder(&self) -> Option<Recorder>;
 }
+
+/// Puts a change on record; at a fence with what became of the keys.
+pub type Recorder = Box<dyn FnOnce(&Change, Option<Wiped>) + Send>;
 
 /// What became of the keys at a fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct Lease {
     state: Mutex<State>,
     /// Held by whoever asks the vaults.
     probing: Mutex<()>,
+    /// Held by whoever makes the gate what the machine says.
+    settling: Mutex<()>,
 }
 
 struct State {
@@ -96,6 +100,7 @@ impl Lease {
                 last_probe: now,
             }),
             probing: Mutex::new(()),
+            settling: Mutex::new(()),
         }
     }
 
@@ -160,7 +165,7 @@ impl Lease {
     pub fn admit_now(&self) -> Result<(), Arc<Fenced>> {
         if self.is_to_be_asked((self.terms.monotonic)())
             // Whoever is asking already will let everybody in.
-            && let Ok(guard) = self.probing.try_lock()
+            && let Some(guard) = self.try_probing()
         {
             self.probe(guard);
         }
@@ -171,7 +176,7 @@ impl Lease {
         let state = self.state();
         match state.machine.standing() {
             Standing::Inaccessible { refusal, .. } => {
-                now >= state.last_probe + knock_after(refusal.reason)
+                now >= state.last_probe + knock_after(refusal)
             }
             _ => state.machine.is_overdue(now),
         }
@@ -196,17 +201,23 @@ impl Lease {
 
     /// How long until something is to be done; `None` while somebody does it, or when nobody is left to do it for.
     pub(super) fn wait(&self) -> Option<Duration> {
-        let busy = matches!(self.probing.try_lock(), Err(TryLockError::WouldBlock));
-        if busy || self.holders().is_empty() {
+        if self.try_probing().is_none() || self.holders().is_empty() {
             return None;
         }
-        let next = self.state().machine.next_event();
-        Some(next.saturating_sub((self.terms.monotonic)()))
+        let state = self.state();
+        let wait = state
+            .machine
+            .next_event()
+            .saturating_sub((self.terms.monotonic)());
+        Some(match state.wiped {
+            Some(wiped) if !wiped.complete => wait.min(WIPE_AGAIN_AFTER),
+            _ => wait,
+        })
     }
 
-    /// Asks when it is time to, and lets time do its work.
+    /// Asks when it is time to, lets time do its work, and ends what a fence could not.
     pub(super) fn keep(&self) {
-        if let Ok(guard) = self.probing.try_lock() {
+        if let Some(guard) = self.try_probing() {
             let now = (self.terms.monotonic)();
             if self.state().machine.next_probe() <= now {
                 self.probe(guard);
@@ -214,8 +225,18 @@ impl Lease {
         }
         let change = self.state().machine.passed((self.terms.monotonic)());
         self.settle(change);
+        self.wipe_again();
         // It may have looked while the lock was held.
         self.wake_keeper();
+    }
+
+    /// A panic of somebody who asked ends that question and not the asking.
+    fn try_probing(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.probing.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn probe(&self, probing: MutexGuard<'_, ()>) {
@@ -244,40 +265,99 @@ impl Lease {
         self.wake_keeper();
     }
 
-    /// Makes the gate what the machine says.
+    /// Makes the gate what the machine says now, whoever comes last: another answer may have overtaken the one that led here.
     fn settle(&self, change: Option<Change>) {
-        let Some(change) = change else { return };
-        match (change.from.serves(), &change.to) {
-            (true, Standing::Inaccessible { refusal, .. }) => self.close(refusal.clone(), &change),
-            (false, Standing::Inaccessible { refusal, .. }) => {
-                let mut state = self.state();
-                let since = match &state.fenced {
-                    Some(fenced) => fenced.since,
-                    None => (self.terms.clock)(),
-                };
-                state.fenced = Some(Arc::new(Fenced {
-                    refusal: refusal.clone(),
-                    since,
-                }));
+        let _settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let standing = self.standing();
+        let closed = self.closed.load(Ordering::Acquire);
+        match (&standing, closed) {
+            (Standing::Inaccessible { refusal, .. }, false) => {
+                let change = self.change(change, Standing::Ready, &standing);
+                self.close(refusal, &change);
             }
-            (false, _) => self.open(&change),
-            (true, _) => self.record(&change, None),
+            (Standing::Inaccessible { refusal, .. }, true) => {
+                if let Some(fenced) = &mut self.state().fenced {
+                    let since = fenced.since;
+                    *fenced = Arc::new(Fenced {
+                        refusal: refusal.clone(),
+                        since,
+                    });
+                }
+            }
+            (_, true) => {
+                let from = Standing::Inaccessible {
+                    since: (self.terms.monotonic)(),
+                    refusal: match self.fenced() {
+                        Err(fenced) => fenced.refusal.clone(),
+                        Ok(()) => return,
+                    },
+                };
+                let change = self.change(change, from, &standing);
+                self.open(&change);
+            }
+            (_, false) => {
+                if let (Some(change), Some(record)) = (change, self.recorder()) {
+                    record(&change, None);
+                }
+            }
         }
     }
 
-    fn close(&self, refusal: Refusal, change: &Change) {
+    /// The change that led to a standing, or one as good.
+    fn change(&self, change: Option<Change>, from: Standing, to: &Standing) -> Change {
+        change.filter(|change| change.to == *to).unwrap_or(Change {
+            from,
+            to: to.clone(),
+            at: (self.terms.monotonic)(),
+        })
+    }
+
+    fn close(&self, refusal: &Refusal, change: &Change) {
         let began = (self.terms.monotonic)();
         {
             let mut state = self.state();
             let since = (self.terms.clock)();
-            state.fenced = Some(Arc::new(Fenced { refusal, since }));
+            state.fenced = Some(Arc::new(Fenced {
+                refusal: refusal.clone(),
+                since,
+            }));
             state.wiped = None;
             self.closed.store(true, Ordering::Release);
         }
-        // The record is signed with a key that goes with the others.
-        self.record(change, None);
+        let recorder = self.recorder();
         let wiped = self.wipe(began);
         self.state().wiped = Some(wiped);
+        // The record waits for a disk and for other processes, the keys for nobody.
+        if let Some(record) = recorder {
+            record(change, Some(wiped));
+        }
+    }
+
+    fn open(&self, change: &Change) {
+        {
+            let mut state = self.state();
+            state.fenced = None;
+            self.closed.store(false, Ordering::Release);
+        }
+        if let Some(record) = self.recorder() {
+            record(change, None);
+        }
+    }
+
+    /// What held out against a fence is asked again until it is gone.
+    fn wipe_again(&self) {
+        let unfinished = {
+            let state = self.state();
+            state.wiped.filter(|wiped| !wiped.complete)
+        };
+        if let Some(wiped) = unfinished
+            && self.closed.load(Ordering::Acquire)
+        {
+            let now = (self.terms.monotonic)();
+            let again = self.wipe(now);
+            let after = wiped.after + WIPE_AGAIN_AFTER + again.after;
+            self.state().wiped = Some(Wiped { after, ..again });
+        }
     }
 
     /// Fences every holder. Calls that were under way when the gate closed end within moments, and their keys with them.
@@ -301,20 +381,8 @@ impl Lease {
         }
     }
 
-    fn open(&self, change: &Change) {
-        let wiped = {
-            let mut state = self.state();
-            state.fenced = None;
-            self.closed.store(false, Ordering::Release);
-            state.wiped
-        };
-        self.record(change, wiped);
-    }
-
-    fn record(&self, change: &Change, wiped: Option<Wiped>) {
-        if let Some(holder) = self.holders().first() {
-            holder.record(change, wiped);
-        }
+    fn recorder(&self) -> Option<Recorder> {
+        self.holders().iter().find_map(|holder| holder.recorder())
     }
 
     fn fenced(&self) -> Result<(), Arc<Fenced>> {
@@ -355,15 +423,18 @@ impl fmt::Display for Fenced {
 
 impl std::error::Error for Fenced {}
 
-/// How long after a probe somebody who knocks has the vaults asked again: soon when they answer, later when asking means
-/// waiting.
-fn knock_after(reason: Reason) -> Duration {
-    match reason {
-        Reason::Unreachable | Reason::Throttled => Duration::from_secs(2),
-        _ => Duration::from_millis(100),
+/// How long after a probe somebody who knocks has the vault asked again: at once where asking costs nothing, later where many programs may
+/// be knocking at one service, and last where asking means waiting.
+fn knock_after(refusal: &Refusal) -> Duration {
+    match (refusal.reason, refusal.key.scheme()) {
+        (Reason::Unreachable | Reason::Throttled, _) => Duration::from_secs(2),
+        (_, KeyScheme::File) => Duration::from_millis(100),
+        _ => Duration::from_secs(1),
     }
 }
 
 /// How long the fence waits for calls that were under way.
 const WIPE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How soon what held out is asked again.
+const WIPE_AGAIN_AFTER: Duration = Duration::from_millis(200);
 const WIPE_POLL: Duration = Duration::from_millis(1);

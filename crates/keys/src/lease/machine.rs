@@ -91,6 +91,10 @@ impl Machine {
         jitter: f64,
     ) -> Option<Change> {
         let before = self.standing.clone();
+        let asked_for = match &answer {
+            Err(refusal) => refusal.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX),
+            Ok(()) => Duration::ZERO,
+        };
         let next = match answer {
             Ok(()) => self.usable(),
             Err(refusal) => self.refused(now, refusal),
@@ -105,7 +109,7 @@ impl Machine {
             (Standing::Degraded { .. }, None) => self.policy.retry_after(),
             (Standing::Ready, None) => self.policy.probe_interval,
         };
-        self.next_probe = now + stretched(wait, jitter);
+        self.next_probe = now + stretched(wait, jitter).max(asked_for);
         self.change_since(before, now)
     }
 
@@ -275,6 +279,8 @@ fn stretched(wait: Duration, jitter: f64) -> Duration {
 
 /// Refusals of our credentials in a row that count as a *no*.
 const AUTH_FAILURES_MAX: u32 = 3;
+/// What a vault may ask for when it wants fewer calls: no vault may keep a lease from being judged.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// More than any vault takes to answer, and than a keeper is late on a busy machine.
 const OVERDUE_AFTER: Duration = Duration::from_secs(30);
 

@@ -25,7 +25,7 @@ mod keeper;
 mod machine;
 mod policy;
 
-pub use gate::{Fenced, Holder, Lease, Wiped};
+pub use gate::{Fenced, Holder, Lease, Recorder, Wiped};
 pub use keeper::Leases;
 pub use machine::{Change, Standing};
 pub use policy::{LeasePolicy, LeaseTerms, Monotonic, NotAPolicy};

@@ -1,11 +1,13 @@
 use super::*;
 
+/// A name, answers at seconds after the start, and how the lease stands after the last of them.
+type Case<'a> = (&'a str, &'a [(u64, Option<Reason>)], &'a str);
+
 #[test]
 fn the_table_of_the_module() {
     use Reason::*;
-    // (answers at seconds after the start, how the lease stands after the last of them)
     let no = Revoked(Revocation::Disabled);
-    let cases: &[(&str, &[(u64, Option<Reason>)], &str)] = &[
+    let cases: &[Case<'_>] = &[
         ("yes", &[(60, None)], "ready"),
         ("one no", &[(60, Some(no))], "ready"),
         ("two noes", &[(60, Some(no)), (62, Some(no))], "revoked"),
