@@ -88,8 +88,10 @@ impl<'a, D: Disk> Custodian<'a, D> {
             // Without a log nothing will be done.
             _ => None,
         };
+        opener.record_calls(path, &unlocked);
         if !Head::holds(&disk, unlocked.slot, &unlocked.keyring)? {
             unlocked = unlock(&disk)?;
+            opener.record_calls(path, &unlocked);
         }
         Ok(Custodian {
             opener,
@@ -158,6 +160,11 @@ impl<'a, D: Disk> Custodian<'a, D> {
             Some(described(key, &to)),
         );
         log.record(&self.opener.with_call(event, key))?;
+        if let Some(wrap) = self.keyring().wraps().iter().find(|it| it.layer == layer) {
+            let _ = self
+                .opener
+                .record_wrap(&log, &self.path, self.keyring(), wrap);
+        }
         self.erase_old()?;
         Ok(Rotated {
             layer,
