@@ -28,10 +28,10 @@ pub(super) fn live(stage: &Stage, telling: &mut Telling) -> Result<(), Failure> 
     scene.revoke(
         telling,
         &stage.customer,
-        ("the key disabled", "disabled"),
+        ("the key is disabled", "disabled"),
         &mut || cloud.enable(&cloud.customer, None, false),
     )?;
-    scene.restore(telling, "enabled", &mut || {
+    scene.restore(telling, "enabled again", &mut || {
         cloud.enable(&cloud.customer, None, true)
     })?;
     telling.meaning(
@@ -42,7 +42,7 @@ pub(super) fn live(stage: &Stage, telling: &mut Telling) -> Result<(), Failure> 
     scene.revoke(
         telling,
         &stage.infrastructure,
-        ("the role removed", "not ours to use"),
+        ("the role is removed", "not ours to use"),
         &mut || {
             cloud.permit(&cloud.infrastructure, false);
             Ok(())
@@ -77,7 +77,7 @@ impl Scene<'_> {
         take: &mut dyn FnMut() -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         self.await_reads()?;
-        let reads = self.reader.served();
+        let (reads, refused_before) = (self.reader.served(), self.reader.refused());
         let taken = Instant::now();
         take()?;
         until("the database was not closed", || {
@@ -98,11 +98,11 @@ impl Scene<'_> {
             ms(confirmed.saturating_duration_since(taken))
         ));
         telling.check(
-            late <= FENCE_MAX && self.reader.refused() > 0,
+            late <= FENCE_MAX && self.reader.refused() > refused_before,
             &format!(
                 "the last read was served {} ms after the confirmed no; {} were refused since",
                 ms(late),
-                self.reader.refused()
+                self.reader.refused() - refused_before
             ),
         );
         let words = self.reader.words();
@@ -142,7 +142,7 @@ impl Scene<'_> {
         telling.check(
             after < PATIENCE,
             &format!(
-                "{how} again: {} ms later the same connection is served, without being opened again",
+                "{how}: {} ms later the same connection is served, without being opened again",
                 ms(after)
             ),
         );
