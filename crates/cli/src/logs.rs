@@ -149,7 +149,8 @@ fn of_store(
             None,
         ));
     }
-    let unlocked = store::unlock_only(&opener, &slots).map_err(|failure| failure.about(path))?;
+    let unlocked = store::unlock_only(&opener, &absolute(path), &slots)
+        .map_err(|failure| failure.about(path))?;
     let store = unlocked.keyring.store_id();
     let dir = store::existing_log_dir(&opener, path, store)?;
     let vkey = store::verifier(store, &unlocked.data_keys)?;

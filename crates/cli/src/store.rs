@@ -63,20 +63,30 @@ pub(crate) fn pin(wrap: &RootWrap) -> Option<String> {
 /// # Errors
 /// A vault's refusal, a store that does not authenticate, an old copy.
 pub(crate) fn unlock(opener: &Opener, path: &Path) -> Result<Unlocked, Failure> {
-    let slots = slots(path)?;
+    slots(path)?;
     let disk = FileDisk::open_read_only(path).map_err(Failure::io(path))?;
     opener
-        .open_store(&disk, path)
-        .map_err(|error| Failure::from(error).about(path))?;
-    unlock_only(opener, &slots).map_err(|failure| failure.about(path))
+        .unlock_store(&disk, path)
+        .and_then(|unlocked| {
+            unlocked.ok_or(Error::NotSealed {
+                plain_sqlite: false,
+            })
+        })
+        .map_err(|error| Failure::from(error).about(path))
 }
 
-/// Unlocks a keyring and looks no further.
+/// Unlocks the keyring of the store at `path` and looks no further.
 ///
 /// # Errors
 /// A vault's refusal, or a keyring that does not authenticate.
-pub(crate) fn unlock_only(opener: &Opener, slots: &KeyringSlots) -> Result<Unlocked, Failure> {
-    Ok(slots.unlock(&*opener.vaults, &opener.pins)?)
+pub(crate) fn unlock_only(
+    opener: &Opener,
+    path: &Path,
+    slots: &KeyringSlots,
+) -> Result<Unlocked, Failure> {
+    let unlocked = slots.unlock(&*opener.vaults, &opener.pins)?;
+    opener.record_calls(path, &unlocked);
+    Ok(unlocked)
 }
 
 /// The key that verifies a store's audit log, which only the unlocked store can tell.

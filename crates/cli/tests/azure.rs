@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::process::Command;
 
 use common::{MARKER, World, finished};
@@ -17,14 +18,7 @@ fn a_database_lives_and_rests_with_its_key_in_azure() {
     let (world, key) = (&azure.world, azure.key("customer"));
     world.plain("plain.db", 300);
     let before = world.bytes("plain.db");
-    azure.ok(&[
-        "sqlite",
-        "seal",
-        "plain.db",
-        "sealed.db",
-        "--customer",
-        &key,
-    ]);
+    azure.seal(&key);
     let sealed = world.bytes("sealed.db");
     assert!(
         !sealed
@@ -61,7 +55,6 @@ fn a_database_lives_and_rests_with_its_key_in_azure() {
     assert_eq!(world.bytes("back.db"), before);
 
     // Each of our unlockings names the call by which the vault's own log knows it.
-    let records = azure.server.emulator().audit.recent();
     let text = azure.ok(&[
         "audit",
         "show",
@@ -70,6 +63,8 @@ fn a_database_lives_and_rests_with_its_key_in_azure() {
         "use.unwrap",
         "--json",
     ]);
+    // To show the log is a call as well.
+    let records = azure.server.emulator().audit.recent();
     let known = |id: &str| records.iter().any(|record| record.correlation_id == id);
     let events = text.matches("\"correlation_id\"").count();
     assert!(events >= 1, "{text}");
@@ -88,14 +83,7 @@ fn a_named_version_does_not_move_on() {
     let first = azure.versions("customer").remove(0);
     azure.rotate("customer");
     let pinned = format!("{key}/{first}");
-    azure.ok(&[
-        "sqlite",
-        "seal",
-        "plain.db",
-        "sealed.db",
-        "--customer",
-        &pinned,
-    ]);
+    azure.seal(&pinned);
     let version = |arguments: &[&str]| {
         let rotated = azure.json(arguments);
         rotated["rotated"][0]["to"].as_str().unwrap().to_owned()
@@ -177,8 +165,10 @@ fn two_walls_have_two_identities() {
             .env("COFFERDAM_INFRASTRUCTURE", &infrastructure);
         finished(command.output().unwrap())
     };
-    let ran = with_both(&seal);
+    let ran = with_both(&[&seal[..], &["--json"]].concat());
     assert_eq!(ran.code, 0, "{}", ran.err);
+    // Both keys are of RSA.
+    assert_eq!(azure.note_pins(&ran.out), 2);
     let ran = with_both(&["sqlite", "shell", "sealed.db", "SELECT count(*) FROM t"]);
     assert_eq!((ran.code, ran.out.as_str()), (0, "10\n"), "{}", ran.err);
     azure.refused(
@@ -194,22 +184,67 @@ fn an_outage_is_told_as_one() {
     let azure = Azure::new(&["customer"]);
     azure.world.plain("plain.db", 10);
     let key = azure.key("customer");
-    azure.ok(&[
-        "sqlite",
-        "seal",
-        "plain.db",
-        "sealed.db",
-        "--customer",
-        &key,
-    ]);
+    azure.seal(&key);
     azure.server.stop();
     let arguments = ["sqlite", "shell", "sealed.db", "SELECT 1"];
     azure.refused(&arguments, 3, "the vault did not answer");
 }
 
+/// Goal: under a key of RSA, whose public half anyone may have, a database is not opened on the disk's word alone.
+#[test]
+fn without_its_pin_a_database_under_rsa_is_refused() {
+    let azure = Azure::new(&["customer"]);
+    azure.world.plain("plain.db", 10);
+    azure.seal(&azure.key("customer"));
+    let pin = azure.pins.take();
+    let shell = ["sqlite", "shell", "sealed.db", "SELECT count(*) FROM t"];
+    azure.refused(&shell, 3, &format!("COFFERDAM_PIN={pin}"));
+    azure.refused(&["status", "sealed.db"], 3, "COFFERDAM_PIN");
+    let other = "0".repeat(64);
+    azure.refused(
+        &[&shell[..], &["--pin", &other]].concat(),
+        3,
+        "COFFERDAM_PIN",
+    );
+    assert_eq!(azure.ok(&[&shell[..], &["--pin", &pin]].concat()), "10\n");
+    assert_eq!(azure.ok(&[&shell[..], &["--pin", "none"]].concat()), "10\n");
+}
+
+/// Goal: what the vault has on record is on ours too, whichever command asked it.
+#[test]
+fn no_call_of_ours_is_taken_for_a_strangers() {
+    let azure = Azure::new(&["customer"]);
+    azure.world.plain("plain.db", 10);
+    azure.seal(&azure.key("customer"));
+    azure.ok(&["sqlite", "shell", "sealed.db", "SELECT 1"]);
+    azure.ok(&["status", "sealed.db"]);
+    azure.rotate("customer");
+    azure.ok(&["rotate", "kek", "sealed.db"]);
+    azure.ok(&["audit", "verify", "sealed.db"]);
+    azure.ok(&["scrub", "sealed.db"]);
+    azure.ok(&["revalidate", "sealed.db"]);
+    azure.ok(&["sqlite", "unseal", "sealed.db", "back.db", "--yes"]);
+    let vkey = azure.json(&["status", "sealed.db"])["audit"]["vkey"].clone();
+    let records = azure.server.emulator().audit.recent();
+    let log = serde_json::to_vec(&records).unwrap();
+    std::fs::write(azure.world.path("vault.json"), log).unwrap();
+    let report = azure.json(&[
+        "audit",
+        "reconcile",
+        "sealed.db",
+        "--kms-log",
+        "vault.json",
+        "--vkey",
+        vkey.as_str().unwrap(),
+    ]);
+    assert!(report["matched"].as_u64().unwrap() >= 12, "{report}");
+}
+
 struct Azure {
     server: Server,
     world: World,
+    /// The pins of what was sealed, as `COFFERDAM_PIN` has them.
+    pins: RefCell<String>,
 }
 
 impl Azure {
@@ -223,7 +258,11 @@ impl Azure {
         .unwrap();
         let world = World::new();
         std::fs::write(world.path("ca.pem"), server.ca_pem()).unwrap();
-        let azure = Self { server, world };
+        let azure = Self {
+            server,
+            world,
+            pins: RefCell::default(),
+        };
         keys.iter().for_each(|key| azure.rotate(key));
         azure
     }
@@ -240,7 +279,34 @@ impl Azure {
             .env("AZURE_CLIENT_SECRET", self.server.client_secret())
             .env("AZURE_AUTHORITY_HOST", self.server.url())
             .env("SSL_CERT_FILE", self.world.path("ca.pem"));
+        if !self.pins.borrow().is_empty() {
+            command.env("COFFERDAM_PIN", &*self.pins.borrow());
+        }
         command
+    }
+
+    /// Seals `plain.db` as `sealed.db`, and notes its pin.
+    #[track_caller]
+    fn seal(&self, key: &str) {
+        let told = self.ok(&[
+            "sqlite",
+            "seal",
+            "plain.db",
+            "sealed.db",
+            "--customer",
+            key,
+            "--json",
+        ]);
+        assert_eq!(self.note_pins(&told), 1);
+    }
+
+    /// Says how many there are.
+    fn note_pins(&self, told: &str) -> usize {
+        let told: serde_json::Value = serde_json::from_str(told).unwrap();
+        let pins = told["pins"].as_array().unwrap().iter();
+        let pins: Vec<&str> = pins.map(|pin| pin.as_str().unwrap()).collect();
+        self.pins.replace(pins.join(","));
+        pins.len()
     }
 
     #[track_caller]

@@ -143,6 +143,9 @@ impl KeyringSlots {
                 })
             }
             (Err(error), None) => Err(error),
+            // Once a keyring was replaced everywhere, both slots hold it: to ask again is a call for nothing, and between two calls the
+            // vault's answer may change.
+            (Err(error), Some((_, second))) if first.slot() == second.slot() => Err(error),
             (Err(error), Some((slot, second))) => {
                 // What the caller is told is why the newest did not unlock, unless the newest is proven false.
                 let Ok((keyring, data_keys)) = second.unlock(vaults, pins) else {

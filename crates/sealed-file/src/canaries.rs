@@ -68,21 +68,27 @@ impl Opener {
         }
     }
 
+    /// The same, leaving out what no vault has on record.
+    pub(crate) fn count_known(&self, store: StoreId, wraps: &[RootWrap]) {
+        for wrap in wraps {
+            if self.last_call(&wrap.key).is_some() {
+                self.count(store, &wrap.key, Some(&wrap.wrapped.version), true);
+            }
+        }
+    }
+
     pub(crate) fn count_refused(&self, store: StoreId, refusal: &Refusal) {
         self.count(store, &refusal.key, refusal.version.as_ref(), false);
     }
 
     fn count(&self, store: StoreId, key: &KeyUri, version: Option<&KeyVersion>, allowed: bool) {
-        let vault = self.vaults.vault(key).ok();
         let name = Name {
             store,
             key: key.clone(),
             version: version.map(ToString::to_string),
             allowed,
         };
-        self.recorded
-            .canaries
-            .add(name, vault.and_then(|vault| vault.last_request()));
+        self.recorded.canaries.add(name, self.last_call(key));
     }
 
     /// Puts the tallies of an open store on record: all of them, or only when there is something worth a line.
@@ -114,21 +120,20 @@ impl Opener {
                 });
             event.outcome = outcome;
             if let Some(last) = tally.last {
-                // The calls of one session share the first half of their ids (format section 9).
-                let session: String = last
-                    .correlation_id
-                    .chars()
-                    .filter(|&c| c != '-')
-                    .take(16)
-                    .collect();
                 event = event
-                    .with_correlation(session)
+                    .with_correlation(session_of(&last))
                     .with_request(last.correlation_id);
             }
             log.record(&event)?;
         }
         Ok(())
     }
+}
+
+/// The calls of one session share the first half of their ids (format section 9.7).
+pub(crate) fn session_of(call: &VaultRequest) -> String {
+    let digits = call.correlation_id.chars().filter(|&c| c != '-');
+    digits.take(16).collect()
 }
 
 /// At one question a minute, half an hour.

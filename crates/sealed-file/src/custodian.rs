@@ -89,8 +89,10 @@ impl<'a, D: Disk> Custodian<'a, D> {
             // Without a log nothing will be done.
             _ => None,
         };
+        opener.record_calls(path, &unlocked);
         if Head::bytes(&disk)? != before {
             unlocked = unlock(&disk)?;
+            opener.record_calls(path, &unlocked);
         }
         Ok(Custodian {
             opener,
@@ -159,6 +161,11 @@ impl<'a, D: Disk> Custodian<'a, D> {
             Some(described(key, &to)),
         );
         log.record(&self.opener.with_call(event, key))?;
+        if let Some(wrap) = self.keyring().wraps().iter().find(|it| it.layer == layer) {
+            let _ = self
+                .opener
+                .record_wrap(&log, &self.path, self.keyring(), wrap);
+        }
         self.erase_old()?;
         Ok(Rotated {
             layer,

@@ -11,10 +11,10 @@ use cofferdam_audit::{
 use cofferdam_cipher::{PageSize, SlotCount};
 use cofferdam_keys::{
     DataKeys, KeyUri, KeyVersion, Keyring, KeysError, Layer, Lease, Leases, NewKeyring, Pins,
-    Reason, RootWrap, Secret, StoreId, Suite, Unlocked, VaultSet,
+    Reason, RootWrap, Secret, StoreId, Suite, Unlocked, VaultRequest, VaultSet,
 };
 
-use crate::canaries::Canaries;
+use crate::canaries::{Canaries, session_of};
 use crate::disk::{Disk, FileDisk};
 use crate::error::Error;
 use crate::file::{FileSetup, SealedFile};
@@ -148,21 +148,48 @@ impl Opener {
     /// [`Error::NotSealed`], [`Error::Keys`] with the vault's reason, [`Error::RolledBack`], [`Error::Io`], and
     /// [`Error::Audit`] when the log does not authenticate.
     pub fn open_store(&self, disk: &impl Disk, path: &Path) -> Result<Option<Store>, Error> {
-        let unlocked = self
-            .unlock(disk, path)
-            .inspect_err(|error| self.observe(error, disk, path))?;
-        let Some(unlocked) = unlocked else {
+        let Some(unlocked) = self.unlock_observed(disk, path)? else {
             return Ok(None);
         };
         let store = unlocked.keyring.store_id();
         if self.recorded.first(store) {
             // Serving data does not wait for the log: an application whose disk is full or whose log belongs to another
             // user still reads its database. Custodians' actions do wait.
-            let _ = self.record_unlock(path, &unlocked);
+            let _ = self.record_unlock(path, &unlocked, |_| true);
+        } else {
+            self.count_known(store, unlocked.keyring.wraps());
         }
         // Nor does it wait for what others left unsigned.
         let _ = self.adopt_refusals(path, &unlocked);
         Ok(Some(self.lend(&unlocked.keyring, unlocked.data_keys)))
+    }
+
+    /// The same for tools, which look into the keyring and serve nobody. Each of their unlockings is on record that a vault has on its.
+    ///
+    /// # Errors
+    /// As [`Opener::open_store`].
+    pub fn unlock_store(&self, disk: &impl Disk, path: &Path) -> Result<Option<Unlocked>, Error> {
+        let Some(unlocked) = self.unlock_observed(disk, path)? else {
+            return Ok(None);
+        };
+        if self.recorded.first(unlocked.keyring.store_id()) {
+            let _ = self.record_unlock(path, &unlocked, |_| true);
+        } else {
+            self.record_calls(path, &unlocked);
+        }
+        let _ = self.adopt_refusals(path, &unlocked);
+        Ok(Some(unlocked))
+    }
+
+    /// Puts an unlocking on record for the layers whose vaults have it on theirs, so that both sides agree. A record that cannot be
+    /// written is left out.
+    pub fn record_calls(&self, path: &Path, unlocked: &Unlocked) {
+        let _ = self.record_unlock(path, unlocked, |wrap| self.last_call(&wrap.key).is_some());
+    }
+
+    fn unlock_observed(&self, disk: &impl Disk, path: &Path) -> Result<Option<Unlocked>, Error> {
+        self.unlock(disk, path)
+            .inspect_err(|error| self.observe(error, disk, path))
     }
 
     /// Gives out a store's keys, under its lease.
@@ -227,6 +254,7 @@ impl Opener {
                     }),
                 );
                 log.record(&self.with_call(event, &wrap.key))?;
+                self.record_wrap(&log, path, &keyring, wrap)?;
             }
         }
         self.recorded.first(keyring.store_id());
@@ -290,14 +318,18 @@ impl Opener {
                 Head::Slots(slots) => slots.unlock(&*self.vaults, &self.pins)?,
             };
             let sequence = unlocked.keyring.sequence().number();
-            match self.check_anchor(path, &unlocked) {
-                Ok(()) => {
-                    self.check_pinned(path, &unlocked)?;
-                    return Ok(Some(unlocked));
-                }
+            let checked = self
+                .check_anchor(path, &unlocked)
+                .and_then(|()| self.check_pinned(path, &unlocked));
+            let Err(error) = checked else {
+                return Ok(Some(unlocked));
+            };
+            // The vaults have it on record, whatever becomes of it here.
+            self.record_calls(path, &unlocked);
+            match error {
                 // A custodian may have replaced the keyring while the vault was thinking.
-                Err(Error::RolledBack { .. }) if sequence > seen => seen = sequence,
-                Err(error) => return Err(error),
+                Error::RolledBack { .. } if sequence > seen => seen = sequence,
+                error => return Err(error),
             }
         }
     }
@@ -353,7 +385,17 @@ impl Opener {
         }
     }
 
-    fn record_unlock(&self, path: &Path, unlocked: &Unlocked) -> Result<(), Error> {
+    fn record_unlock(
+        &self,
+        path: &Path,
+        unlocked: &Unlocked,
+        which: impl Fn(&RootWrap) -> bool,
+    ) -> Result<(), Error> {
+        let wraps = unlocked.keyring.wraps().iter();
+        let wraps: Vec<&RootWrap> = wraps.filter(|wrap| which(wrap)).collect();
+        if wraps.is_empty() {
+            return Ok(());
+        }
         let Some(log) = self.open_log(
             path,
             unlocked.keyring.store_id(),
@@ -362,7 +404,7 @@ impl Opener {
         else {
             return Ok(());
         };
-        for wrap in unlocked.keyring.wraps() {
+        for wrap in wraps {
             let event = self.event(
                 Action::UseUnwrap,
                 path,
@@ -471,8 +513,7 @@ impl Opener {
 
     /// The same event with the ids of the call that was just made for a key, by which the vault's own log knows it.
     pub(crate) fn with_call(&self, event: Event, key: &KeyUri) -> Event {
-        let vault = self.vaults.vault(key).ok();
-        let Some(request) = vault.and_then(|vault| vault.last_request()) else {
+        let Some(request) = self.last_call(key) else {
             return event;
         };
         let event = event.with_correlation(request.correlation_id);
@@ -480,6 +521,36 @@ impl Opener {
             Some(id) => event.with_request(id),
             None => event,
         }
+    }
+
+    /// The last call that was made for a key; `None` where the vault keeps no log.
+    pub(crate) fn last_call(&self, key: &KeyUri) -> Option<VaultRequest> {
+        self.vaults.vault(key).ok()?.last_request()
+    }
+
+    /// Puts the call on record that made a wrap. The last call is the unwrap that proved it, so the record names the session, and the wrap is
+    /// the newest one in it up to there (format section 9.7).
+    pub(crate) fn record_wrap(
+        &self,
+        log: &AuditLog,
+        path: &Path,
+        keyring: &Keyring,
+        wrap: &RootWrap,
+    ) -> Result<(), Error> {
+        let Some(last) = self.last_call(&wrap.key) else {
+            return Ok(());
+        };
+        let key = EventKey {
+            uri: Some(wrap.key.to_string()),
+            version: Some(wrap.wrapped.version.to_string()),
+            role: Some(KeyRole::Kek),
+            layer: Some(wrap.layer as u8),
+            ..EventKey::default()
+        };
+        let event = self.event(Action::UseWrap, path, keyring, Some(key));
+        let event = event.with_correlation(session_of(&last));
+        log.record(&event.with_request(last.correlation_id))?;
+        Ok(())
     }
 
     /// A success that concerns a store under a custodian's hand.

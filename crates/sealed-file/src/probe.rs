@@ -4,7 +4,8 @@ use std::path::Path;
 
 use cofferdam_audit::{Action, EventKey, KeyRole, Outcome, Sink};
 use cofferdam_keys::{
-    Change, KeyringSlots, KeysError, Pins, Reason, Refusal, Revocation, Standing, StoreId, Wiped,
+    Change, KeyringSlots, KeysError, Pins, Reason, Refusal, Revocation, RootWrap, Standing,
+    StoreId, Wiped,
 };
 
 use crate::disk::Disk;
@@ -38,6 +39,16 @@ impl HeadCopy {
             .expect("a head that was copied has a keyring");
         keyring.store_id()
     }
+
+    /// The wraps that were unwrapped before a vault refused one: layers are asked in their order.
+    fn asked_before(&self, refusal: &Refusal) -> &[RootWrap] {
+        let candidates = self.0.candidates();
+        let wraps = candidates
+            .first()
+            .map_or(&[][..], |(_, keyring)| keyring.wraps());
+        let refused = wraps.iter().position(|wrap| wrap.key == refusal.key);
+        &wraps[..refused.unwrap_or(0)]
+    }
 }
 
 impl Opener {
@@ -59,6 +70,7 @@ impl Opener {
         let unlocked = match head.0.unlock(&*self.vaults, pins) {
             Ok(unlocked) => unlocked,
             Err(KeysError::Refused(refusal)) => {
+                self.count_allowed(head.store_id(), head.asked_before(&refusal));
                 self.count_refused(head.store_id(), &refusal);
                 return Err(refusal);
             }

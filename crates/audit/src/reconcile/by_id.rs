@@ -9,8 +9,9 @@ use crate::time::UnixTime;
 
 pub(super) fn match_all(matching: &mut Matching<'_>) {
     single_calls(matching);
-    sessions(matching);
+    // An id that is named says more than a session, whose aggregates take any call that is left.
     calls_of_other_events(matching);
+    sessions(matching);
 }
 
 /// Events of one call: the call with its id on the same key. Of several, one with the same outcome; a call that was

@@ -66,7 +66,7 @@ pub(crate) fn record(
     if opener.audit == AuditPlace::Nowhere {
         return Ok(());
     }
-    let unlocked = store::unlock_only(opener, &store::slots(source)?)?;
+    let unlocked = store::unlock_only(opener, source, &store::slots(source)?)?;
     let object = Object {
         id: Some(unlocked.keyring.store_id().to_string()),
         path: Some(target.display().to_string()),

@@ -3,16 +3,18 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use cofferdam_audit::{Action, Filter, LogReader, VerifierKey, prove, verify};
-use cofferdam_keys::Layer;
-use cofferdam_sealed_file::{Custodian, FileKind, Geometry, scrub};
+use cofferdam_keys::{Layer, VaultSet};
+use cofferdam_sealed_file::{FileKind, Geometry, scrub};
 use cofferdam_sqlite::{Snapshot, seal, unseal};
+use cofferdam_wiring::Pin;
 
 use super::data::{self, Subject, quoted};
-use super::stage::{Stage, ask, contains, copy_dir, files, read, sha256};
+use super::stage::{Stage, ask, contains, files, read, sha256};
 use super::telling::Telling;
-use crate::commands::sentence;
+use super::{records, revocation};
 use crate::failure::{Exit, Failure};
 use crate::output::{hex, size};
 use crate::progress::Progress;
@@ -27,26 +29,46 @@ pub(super) fn all(
     make_keys(stage, telling)?;
     let subject = open_book(stage, telling, input)?;
     seal_it(stage, telling)?;
+    note_the_pin(stage, telling)?;
     nothing_to_read(stage, telling, &subject)?;
     ask_it(stage, telling, &subject, input.is_none())?;
     flip_a_bit(stage, telling, &subject)?;
     let old = rotate(stage, telling)?;
     put_back(stage, telling, &old)?;
-    revoke(stage, telling)?;
-    audit(stage, telling)?;
-    bring_back(stage, telling)
+    revocation::live(stage, telling)?;
+    bring_back(stage, telling)?;
+    records::audit(stage, telling)?;
+    records::compare(stage, telling)
 }
 
 fn make_keys(stage: &Stage, telling: &mut Telling) -> Result<(), Failure> {
     telling.step("Two vaults, two authorities: a key for the customer, one for the infrastructure");
-    for key in [&stage.customer, &stage.infrastructure] {
-        let version = stage.custody(key)?.create(None)?;
+    telling.show(
+        "an emulator in this process stands in for Azure Key Vault, over HTTPS on loopback; it is no HSM",
+    );
+    let cloud = &stage.cloud;
+    for (whose, key, kind) in [
+        (&cloud.customer, &stage.customer, "RSA-3072"),
+        (&cloud.infrastructure, &stage.infrastructure, "AES-256"),
+    ] {
+        cloud.add_version(whose)?;
+        let described = stage.opener()?.vaults.vault(key)?.describe()?;
         telling.check(
-            version.as_str() == "1",
-            &format!("{key}, version {version}"),
+            described.kind == kind,
+            &format!("{key}, {}", described.kind),
         );
     }
-    telling.meaning("each key can be in other hands; neither alone opens the data");
+    let mut settings = stage.settings.clone();
+    settings.azure.infrastructure = cloud.login(&cloud.customer);
+    let denied = settings.vaults().vault(&stage.infrastructure)?.describe();
+    telling.check(
+        denied.as_ref().is_err_and(|refusal| {
+            refusal.reason
+                == cofferdam_keys::Reason::Revoked(cofferdam_keys::Revocation::Permission)
+        }),
+        "the customer's identity may not even look at the infrastructure's key",
+    );
+    telling.meaning("each key is in other hands; neither alone opens the data");
     Ok(())
 }
 
@@ -97,6 +119,36 @@ fn seal_it(stage: &Stage, telling: &mut Telling) -> Result<(), Failure> {
     let (before, after) = (plain.len() as u64, read(&stage.sealed_path())?.len() as u64);
     telling.show(&format!("{} became {}", size(before), size(after)));
     telling.meaning("one command, and a copy that appears only when it is complete");
+    Ok(())
+}
+
+fn note_the_pin(stage: &mut Stage, telling: &mut Telling) -> Result<(), Failure> {
+    telling.step("The pin: anyone can wrap under an RSA key who has its public half");
+    let path = stage.sealed_path();
+    let pins = store::pins(&path)?;
+    telling.check(
+        pins.len() == 1,
+        &format!(
+            "noted at the sealing: COFFERDAM_PIN={}",
+            pins.first().map_or("", String::as_str)
+        ),
+    );
+    let refused = stage.opener()?.open_main(&path).map(drop);
+    let refused = refused.map_err(Failure::from);
+    telling.check(
+        refused.as_ref().is_err_and(|failure| {
+            failure.exit == Exit::Key && failure.text.contains("COFFERDAM_PIN")
+        }),
+        "without it, the database is refused",
+    );
+    stage.settings.set("pin", &pins.join(","))?;
+    stage.opener()?.open_main(&path)?;
+    telling.check(
+        matches!(stage.settings.pin, Pin::These(_)),
+        "with it, it opens",
+    );
+    stage.start_application()?;
+    telling.meaning("nobody puts a database of their own in the place of yours");
     Ok(())
 }
 
@@ -218,7 +270,7 @@ fn a_page_of(stage: &Stage, table: &str) -> Result<(u64, u64), Failure> {
     Ok((page, geometry.frame_offset(place) + 99))
 }
 
-fn flip(path: &Path, offset: u64) -> Result<(), Failure> {
+pub(super) fn flip(path: &Path, offset: u64) -> Result<(), Failure> {
     let io = |error| Failure::io(path)(error);
     let file = OpenOptions::new()
         .read(true)
@@ -245,17 +297,32 @@ fn count_rows(stage: &Stage, sql: &str) -> Result<u64, Failure> {
 
 /// Answers the bytes of the database from before.
 fn rotate(stage: &Stage, telling: &mut Telling) -> Result<Vec<u8>, Failure> {
-    telling.step("The customer rotates their key");
+    telling
+        .step("The customer rotates their key in the vault; the running program follows by itself");
     let path = stage.sealed_path();
     let before = read(&path)?;
-    let version = stage.custody(&stage.customer)?.rotate()?;
-    let opener = stage.opener()?;
-    let rotated = Custodian::open(&opener, &path)?.rotate_kek(Layer::Customer)?;
+    let first = version_in_use(stage)?;
+    let program = stage.open()?;
+    let read_once = || {
+        ask(|| {
+            program.query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
+                row.get::<_, i64>(0)
+            })
+        })
+    };
+    read_once()?;
+    let started = Instant::now();
+    let second = stage.cloud.add_version(&stage.cloud.customer)?;
+    while version_in_use(stage)? != second && started.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(5));
+    }
     telling.check(
-        rotated.from.as_str() == "1" && rotated.to == version,
+        version_in_use(stage)? == second,
         &format!(
-            "the store's root is wrapped under version {} instead of {}",
-            rotated.to, rotated.from
+            "{:.0} ms later the root is wrapped under version {}… instead of {}…",
+            started.elapsed().as_secs_f64() * 1e3,
+            &second[..8],
+            &first[..8]
         ),
     );
     let after = read(&path)?;
@@ -266,15 +333,31 @@ fn rotate(stage: &Stage, telling: &mut Telling) -> Result<Vec<u8>, Failure> {
             size((after.len() - KEYRING_LEN) as u64)
         ),
     );
-    let which = cofferdam_vaults::Which::Version(rotated.from);
-    stage.custody(&stage.customer)?.set_enabled(&which, false)?;
+    let cloud = &stage.cloud;
+    cloud.enable(&cloud.customer, Some(&first), false)?;
+    let served = read_once().and(count_rows(stage, "SELECT * FROM sqlite_schema"))?;
     telling.check(
-        count_rows(stage, "SELECT * FROM sqlite_schema")? > 0,
-        "version 1 is disabled, and the database opens with version 2",
+        served > 0,
+        "the old version is disabled: the program reads on, and another opening needs the new one alone",
     );
-    stage.custody(&stage.customer)?.set_enabled(&which, true)?;
-    telling.meaning("a rotation is one vault call, whatever the size of the database");
+    cloud.enable(&cloud.customer, Some(&first), true)?;
+    telling.meaning(
+        "a rotation is one wrap, whatever the size of the database, and nobody restarts anything",
+    );
     Ok(before)
+}
+
+/// The version that wraps the customer's root, as the file says.
+fn version_in_use(stage: &Stage) -> Result<String, Failure> {
+    let slots = store::slots(&stage.sealed_path())?;
+    let candidates = slots.candidates();
+    let wraps = candidates.first().map(|(_, keyring)| keyring.wraps());
+    wraps
+        .unwrap_or_default()
+        .iter()
+        .find(|wrap| wrap.layer == Layer::Customer)
+        .map(|wrap| wrap.wrapped.version.to_string())
+        .ok_or_else(|| Failure::refused("the sealed database has no customer's layer"))
 }
 
 fn put_back(stage: &Stage, telling: &mut Telling, old: &[u8]) -> Result<(), Failure> {
@@ -298,29 +381,6 @@ fn put_back(stage: &Stage, telling: &mut Telling, old: &[u8]) -> Result<(), Fail
     Ok(())
 }
 
-fn revoke(stage: &Stage, telling: &mut Telling) -> Result<(), Failure> {
-    telling.step("An authority says no");
-    for key in [&stage.customer, &stage.infrastructure] {
-        let custody = stage.custody(key)?;
-        custody.set_enabled(&cofferdam_vaults::Which::Key, false)?;
-        let refused = count_rows(stage, "SELECT * FROM sqlite_schema");
-        telling.check(
-            refused
-                .as_ref()
-                .err()
-                .is_some_and(|error| error.exit == Exit::Key),
-            &told(&refused),
-        );
-        custody.set_enabled(&cofferdam_vaults::Which::Key, true)?;
-    }
-    telling.check(
-        count_rows(stage, "SELECT * FROM sqlite_schema")? > 0,
-        "both enabled again, the database opens",
-    );
-    telling.meaning("either key is a switch of its own, in the hands of whoever holds it, and nothing is lost by it");
-    Ok(())
-}
-
 fn told(refused: &Result<u64, Failure>) -> String {
     match refused {
         Ok(_) => "it was served".to_owned(),
@@ -328,71 +388,11 @@ fn told(refused: &Result<u64, Failure>) -> String {
     }
 }
 
-fn audit(stage: &Stage, telling: &mut Telling) -> Result<(), Failure> {
-    telling.step("Who did what to which key: the audit logs");
-    let unlocked = store::unlock(&stage.opener()?, &stage.sealed_path())?;
-    let vkey = store::verifier(unlocked.keyring.store_id(), &unlocked.data_keys)?;
-    let dir = stage.log_dir();
-    let report = verify(&dir, &vkey, None)?;
-    telling.check(
-        report.checkpoint.size() > 0,
-        &format!(
-            "the database's log of {} events is sound",
-            report.checkpoint.size()
-        ),
-    );
-    let mut reader = LogReader::open(&dir, &vkey)?;
-    let filter = Filter {
-        action: Some(Action::KeyRewrap),
-        ..Filter::default()
-    };
-    let rewrap = reader.events(filter).next().transpose()?;
-    if let Some(event) = &rewrap {
-        telling.show(&sentence(event));
-        let proven = prove(&dir, &vkey, event.index)?.verify(&vkey, &reader.entry(event.index)?);
-        telling.check(
-            proven.is_ok(),
-            "a proof of that event holds without the rest of the log",
-        );
-    }
-    let custody = stage.custody(&stage.customer)?;
-    let report = verify(&custody.log_dir(), &custody.verifier()?, None)?;
-    telling.check(
-        report.checkpoint.size() > 0,
-        &format!(
-            "the customer key's own log of {} events is sound",
-            report.checkpoint.size()
-        ),
-    );
-    tamper(stage, telling, &vkey)?;
-    telling
-        .meaning("history can be read and checked by everyone, and rewritten by no one unnoticed");
-    Ok(())
-}
-
-fn tamper(stage: &Stage, telling: &mut Telling, vkey: &VerifierKey) -> Result<(), Failure> {
-    let copy = stage.dir().join("edited-audit");
-    copy_dir(&stage.log_dir(), &copy).map_err(Failure::io(&copy))?;
-    let entries = copy.join("tile").join("entries");
-    for path in files(&entries).map_err(Failure::io(&entries))? {
-        flip(&path, 40)?;
-    }
-    let noticed = verify(&copy, vkey, None);
-    telling.check(
-        noticed.is_err(),
-        &match &noticed {
-            Ok(_) => "one byte edited in a copy: NOT noticed".to_owned(),
-            Err(error) => format!("one byte edited in a copy of it, and it is noticed: {error}"),
-        },
-    );
-    Ok(())
-}
-
 fn bring_back(stage: &Stage, telling: &mut Telling) -> Result<(), Failure> {
     telling.step("And back: unsealed");
     let target = stage.dir().join("unsealed.db");
     let opener = stage.opener()?;
-    let snapshot = Snapshot::of_sealed(stage.sealed(), &stage.sealed_path())?;
+    let snapshot = Snapshot::of_sealed(stage.sealed()?, &stage.sealed_path())?;
     let mut progress = Progress::interruptible("unsealing");
     let copy = unseal(&snapshot, &target, &mut |done, total| {
         progress.at(done, total)
@@ -422,3 +422,5 @@ const ODD_CLOCKS: (&str, [&str; 3]) = (
 
 /// Both slots of the keyring.
 const KEYRING_LEN: usize = 2 * 16384;
+/// Much longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);

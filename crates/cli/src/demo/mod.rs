@@ -1,7 +1,10 @@
 //! `cofferdam demo`: the whole story, each step checking its own result.
 
 mod acts;
+mod cloud;
 mod data;
+mod records;
+mod revocation;
 mod stage;
 mod telling;
 

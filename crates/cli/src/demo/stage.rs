@@ -1,29 +1,38 @@
-//! Where the story takes place: a directory with two vaults and an opener, wired like the commands.
+//! Where the story takes place: a directory, two vaults and openers, wired like the commands.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use cofferdam_keys::KeyUri;
+use cofferdam_keys::{KeyUri, Lease, LeasePolicy};
 use cofferdam_sealed_file::Opener;
 use cofferdam_sqlite::{Sealed, clear_last_error, last_error};
 use cofferdam_vaults::Vaults;
-use cofferdam_wiring::Settings;
+use cofferdam_wiring::{Azure, Settings};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::custody::Custody;
+use super::cloud::Cloud;
+use crate::drill::lease_of;
 use crate::failure::Failure;
 
 /// The stage.
 pub(super) struct Stage {
-    dir: Option<TempDir>,
-    root: PathBuf,
+    pub(super) cloud: Cloud,
     pub(super) settings: Settings,
-    pub(super) vaults: Arc<Vaults>,
     pub(super) customer: KeyUri,
     pub(super) infrastructure: KeyUri,
+    vaults: Arc<Vaults>,
+    application: Option<Application>,
+    root: PathBuf,
+    dir: Option<TempDir>,
+}
+
+/// The program that uses the database, for as long as the story lasts.
+struct Application {
+    opener: Arc<Opener>,
     sealed: Sealed,
 }
 
@@ -34,24 +43,33 @@ impl Stage {
             .tempdir()
             .map_err(|error| Failure::refused(format!("a temporary directory: {error}")))?;
         let root = dir.path().to_owned();
-        let key = |name| KeyUri::from_file_path(&root.join(name)).map_err(Failure::usage);
-        let (customer, infrastructure) = (key("customer.key")?, key("infrastructure.key")?);
+        let cloud = Cloud::start(&root)?;
+        let customer = cloud.key(&cloud.customer)?;
+        let infrastructure = cloud.key(&cloud.infrastructure)?;
         let settings = Settings {
             customer: Some(customer.clone()),
             infrastructure: Some(infrastructure.clone()),
             audit_required: true,
+            lease: LeasePolicy {
+                probe_interval: PROBE_INTERVAL,
+                outage_grace: OUTAGE_GRACE,
+                ..LeasePolicy::default()
+            },
+            azure: Azure {
+                customer: cloud.login(&cloud.customer),
+                infrastructure: cloud.login(&cloud.infrastructure),
+            },
             ..Settings::default()
         };
-        let vaults = Arc::new(Vaults::new(settings.passphrases.clone()));
-        let opener = Arc::new(settings.opener_with(vaults.clone())?);
         Ok(Stage {
-            dir: Some(dir),
-            root,
+            vaults: Arc::new(settings.vaults()),
+            cloud,
             settings,
-            vaults,
             customer,
             infrastructure,
-            sealed: Sealed::new(opener)?,
+            application: None,
+            root,
+            dir: Some(dir),
         })
     }
 
@@ -60,12 +78,27 @@ impl Stage {
         Ok(self.settings.opener_with(self.vaults.clone())?)
     }
 
-    pub(super) fn sealed(&self) -> &Sealed {
-        &self.sealed
+    /// Starts the program that uses the database, with the settings as they are.
+    pub(super) fn start_application(&mut self) -> Result<(), Failure> {
+        let opener = Arc::new(self.opener()?);
+        let sealed = Sealed::new(opener.clone())?;
+        self.application = Some(Application { opener, sealed });
+        Ok(())
     }
 
-    pub(super) fn custody(&self, key: &KeyUri) -> Result<Custody, Failure> {
-        Custody::of(&self.vaults, key)
+    pub(super) fn sealed(&self) -> Result<&Sealed, Failure> {
+        Ok(&self.application()?.sealed)
+    }
+
+    /// The lease of the database, which is open.
+    pub(super) fn lease(&self) -> Result<Arc<Lease>, Failure> {
+        lease_of(&self.application()?.opener, &self.sealed_path())
+    }
+
+    fn application(&self) -> Result<&Application, Failure> {
+        self.application
+            .as_ref()
+            .ok_or_else(|| Failure::refused("nobody has started the program yet"))
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -86,7 +119,7 @@ impl Stage {
 
     /// Opens the sealed database as an application does.
     pub(super) fn open(&self) -> Result<Connection, Failure> {
-        Ok(self.sealed.open(self.sealed_path())?)
+        Ok(self.sealed()?.open(self.sealed_path())?)
     }
 
     pub(super) fn clear(&mut self, keep: bool) {
@@ -152,3 +185,7 @@ pub(super) fn files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     }
     Ok(found)
 }
+
+/// Five times a second instead of once a minute, so that nobody has to wait.
+pub(super) const PROBE_INTERVAL: Duration = Duration::from_millis(200);
+pub(super) const OUTAGE_GRACE: Duration = Duration::from_secs(60);

@@ -80,9 +80,14 @@ impl Telling {
         );
         println!("    cofferdam key create file:customer.key");
         println!("    cofferdam sqlite seal YOURS.db YOURS.sealed --customer file:customer.key");
+        println!(
+            "or, with a key in Azure, --customer https://VAULT.vault.azure.net/keys/KEY (docs/azure.md)"
+        );
         if keep {
-            println!("Everything from above is in {}:", stage.dir().display());
-            println!("    cofferdam status {}", stage.sealed_path().display());
+            println!(
+                "The files from above are in {}. Their keys were the emulator's and are gone with it: nothing opens them any more.",
+                stage.dir().display()
+            );
         }
     }
 

@@ -13,7 +13,7 @@ use cofferdam_sealed_file::{Error, Opener};
 use cofferdam_sqlite::Sealed;
 
 use crate::failure::Failure;
-use reader::Reader;
+pub(crate) use reader::Reader;
 pub(crate) use vaults::DrillVaults;
 
 /// What a drill measured.
@@ -82,7 +82,11 @@ pub(crate) fn hold(
     })
 }
 
-fn lease_of(opener: &Opener, path: &Path) -> Result<Arc<Lease>, Failure> {
+/// The lease of a database that this opener serves.
+///
+/// # Errors
+/// It is not being served.
+pub(crate) fn lease_of(opener: &Opener, path: &Path) -> Result<Arc<Lease>, Failure> {
     let slots = crate::store::slots(path)?;
     let candidates = slots.candidates();
     let store = candidates.first().map(|(_, keyring)| keyring.store_id());

@@ -62,6 +62,8 @@ impl World {
             "COFFERDAM_CUSTOMER",
             "COFFERDAM_INFRASTRUCTURE",
             "COFFERDAM_AUDIT",
+            "COFFERDAM_PIN",
+            "COFFERDAM_ROLE",
             "COFFERDAM_PASSPHRASE",
             "COFFERDAM_PASSPHRASE_FILE",
             "AZURE_TENANT_ID",
