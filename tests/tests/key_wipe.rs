@@ -27,8 +27,6 @@ fn aegis_keys_are_wiped() {
 }
 
 fn keys_of_pages_are_wiped(suite: Suite) {
-    let x = 0u8;
-    eprintln!("test stack {:p}", &x);
     let _alone = ALONE.lock().unwrap();
     let keys = Arc::new(DataKeys::ephemeral(suite).unwrap());
     let file = FileId::random().unwrap();
@@ -45,8 +43,6 @@ fn keys_of_pages_are_wiped(suite: Suite) {
     let (to_us, done) = mpsc::channel();
     // A thread that seals and opens, and then rests on its stack.
     let worker = thread::spawn(move || {
-        let x = 0u8;
-        eprintln!("worker stack {:p}", &x);
         while let Ok((writer, reader)) = work.recv() {
             let mut frame = vec![0; writer.stride()];
             let mut page = vec![0; PAGE];
