@@ -171,8 +171,14 @@ impl Session {
             .ok_or_else(|| Failure::new(Reason::AuthBroken, "the vault's challenge is unknown"))?;
         let timeout = self.left(operation)?;
         let http = self.http()?;
-        let token = Token::obtain(&http, &self.settings, &challenge, self.now(), timeout)?;
-        let token = Arc::new(token);
+        let token = match Token::obtain(&http, &self.settings, &challenge, self.now(), timeout) {
+            Ok(token) => Arc::new(token),
+            // A login that is away for a moment does not take back what it has given.
+            Err(failure) => match &login.token {
+                Some(old) if old.lives(self.now()) => return Ok((Arc::clone(old), false)),
+                _ => return Err(failure),
+            },
+        };
         login.token = Some(Arc::clone(&token));
         Ok((token, true))
     }

@@ -19,6 +19,7 @@ use super::wire::{LoginError, TokenBody, at};
 pub(super) struct Token {
     bearer: Zeroizing<String>,
     renew_at: UnixTime,
+    dies_at: UnixTime,
 }
 
 impl Token {
@@ -30,6 +31,11 @@ impl Token {
     /// Whether it is far enough from its end.
     pub(super) fn lasts(&self, now: UnixTime) -> bool {
         now < self.renew_at
+    }
+
+    /// Whether it has not come to its end, in case that no other is to be had.
+    pub(super) fn lives(&self, now: UnixTime) -> bool {
+        now < self.dies_at
     }
 
     /// Logs in.
@@ -226,10 +232,12 @@ fn token_in(answer: &Answer, now: UnixTime) -> Result<Token, Failure> {
     Ok(Token {
         bearer,
         renew_at: at(now.seconds.saturating_add(usable_s)),
+        dies_at: at(now.seconds.saturating_add(lasts_s)),
     })
 }
 
-/// RFC 6749 section 5.2: 400 or 401 with an error code.
+/// RFC 6749 section 5.2: 400 or 401 with an error code. Services of managed identities answer 404 and 410 while they are updated, which is
+/// an outage.
 fn refusal_of(answer: &Answer) -> Failure {
     let said: Option<LoginError> = serde_json::from_slice(&answer.body).ok();
     let words = said.as_ref().map_or_else(String::new, |said| {
@@ -239,7 +247,9 @@ fn refusal_of(answer: &Answer) -> Failure {
     let detail = format!("the login answered HTTP {}{words}", answer.status);
     let reason = match (answer.status, said) {
         (429, _) => Reason::Throttled,
-        (400..=407 | 409..=499, Some(said)) if said.error != "temporarily_unavailable" => {
+        (400..=403 | 405..=407 | 409 | 411..=499, Some(said))
+            if said.error != "temporarily_unavailable" =>
+        {
             Reason::AuthBroken
         }
         _ => Reason::Unreachable,
@@ -319,6 +329,9 @@ mod tests {
             assert_eq!(token.expose(), "Bearer t");
             assert!(!token.lasts(at(renew_at)));
             assert!(token.lasts(at(renew_at - 1)));
+            assert!(!token.lives(at(renew_at + RENEW_BEFORE_S)));
+            let lasts = body.contains("expires");
+            assert_eq!(token.lives(at(renew_at + RENEW_BEFORE_S - 1)), lasts);
         }
     }
 
@@ -328,6 +341,8 @@ mod tests {
         let no =
             r#"{"error":"invalid_client","error_description":"AADSTS7000222: expired\r\nTrace"}"#;
         assert_eq!(reason(401, no), Reason::AuthBroken);
+        assert_eq!(reason(404, no), Reason::Unreachable);
+        assert_eq!(reason(410, no), Reason::Unreachable);
         assert_eq!(reason(400, no), Reason::AuthBroken);
         assert_eq!(reason(429, no), Reason::Throttled);
         assert_eq!(reason(503, no), Reason::Unreachable);
