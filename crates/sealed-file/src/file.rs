@@ -26,7 +26,6 @@ use crate::holes::Holes;
 use crate::homes::Homes;
 use crate::pages::{Current, Pages, Slots};
 use crate::plaintext::Plaintext;
-use crate::queue::Queue;
 use crate::record::{FileKind, GENERATION_MAX, Record};
 use crate::records::{Found, Records};
 use crate::run::Run;
@@ -63,8 +62,6 @@ pub struct SealedFile<D> {
     record_stale: bool,
     pages: Option<Pages>,
     run: Run,
-    /// Waits behind the run.
-    queue: Queue,
     /// Up to here no page of a log or journal was skipped, as far as this handle knows.
     unbroken: u64,
     /// A sync has made this much durable; to be recorded when nothing below it will be rewritten soon.
@@ -117,7 +114,6 @@ impl<D: Disk> SealedFile<D> {
             record_stale: true,
             pages: None,
             run: Run::default(),
-            queue: Queue::default(),
             unbroken: 0,
             synced: None,
             writing: false,
@@ -208,7 +204,6 @@ impl<D: Disk> SealedFile<D> {
     /// Written later, it would overwrite what other handles write in the meantime.
     pub fn abandon(&mut self) {
         self.run.clear();
-        self.queue.clear();
         self.record_own = false;
         self.record_changed = false;
         self.records.distrust();
@@ -228,11 +223,13 @@ impl<D: Disk> SealedFile<D> {
         let end = offset.saturating_add(out.len() as u64);
         let may_skip = self.setup.kind == FileKind::Main
             && self.record.holes.list().is_empty()
-            && !self.waits();
+            && self.run.is_empty();
         if !may_skip || end > self.length() {
             self.refresh()?;
         }
-        if self.flushes_to_read(out.len(), offset) {
+        // What lies between the end and a run behind it is known when the run is written.
+        let between = !self.run.is_empty() && end > self.record.length;
+        if between || self.run.overlaps(offset, out.len()) {
             self.flush()?;
         }
         let mut result = self.read_there(out, offset);
@@ -245,26 +242,6 @@ impl<D: Disk> SealedFile<D> {
             out.fill(0);
         }
         result
-    }
-
-    /// Whether a read of `len` bytes at `offset` would flush what waits.
-    #[must_use]
-    pub fn flushes_to_read(&self, len: usize, offset: u64) -> bool {
-        // What lies between the end and a run behind it is known when the run is written.
-        let between = self.waits() && offset.saturating_add(len as u64) > self.record.length;
-        between || self.run.overlaps(offset, len) || self.queue.overlaps(offset, len)
-    }
-
-    /// Whether a write of `len` bytes at `offset` would put nothing on the disk, neither these bytes nor others.
-    #[must_use]
-    pub fn only_waits(&self, len: usize, offset: u64) -> bool {
-        self.setup.kind == FileKind::Main
-            && self.run.is_empty()
-            && !self.record_stale
-            && self
-                .record
-                .page_size
-                .is_some_and(|size| self.queue.has_room(offset, len, size.bytes()))
     }
 
     /// Takes bytes to be written at `offset`. They reach the disk with the next flush at the latest.
@@ -288,16 +265,6 @@ impl<D: Disk> SealedFile<D> {
             self.record_changed = true;
         }
         let size = self.record.page_size.unwrap_or(PageSize::DEFAULT).bytes();
-        if self.setup.kind == FileKind::Main {
-            if !self.only_waits(bytes.len(), offset) {
-                self.flush_waiting()?;
-                self.refresh()?;
-            }
-            if self.only_waits(bytes.len(), offset) {
-                self.queue.put(bytes, offset, size);
-                return Ok(());
-            }
-        }
         let mut done = 0;
         for part in bytes.chunks(Run::MAX / 2) {
             let at = offset + done;
@@ -317,7 +284,7 @@ impl<D: Disk> SealedFile<D> {
     /// [`Error::Io`] and [`Error::Seal`]. What was waiting goes on waiting, and the next flush tries again; until one
     /// succeeds, the pages in its range are unknown. [`SealedFile::abandon`] gives it up.
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.flush_waiting()?;
+        self.flush_run()?;
         if let Some(synced) = self.synced.take() {
             self.record_synced(synced);
         }
@@ -327,7 +294,7 @@ impl<D: Disk> SealedFile<D> {
     /// Whether a flush would do nothing.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
-        !self.waits() && !self.record_changed && self.synced.is_none()
+        self.run.is_empty() && !self.record_changed && self.synced.is_none()
     }
 
     /// Makes everything durable.
@@ -337,7 +304,7 @@ impl<D: Disk> SealedFile<D> {
     /// of any other file must write again what the failed sync concerned.
     pub fn sync(&mut self) -> Result<(), Error> {
         self.check_writable()?;
-        self.flush_waiting()?;
+        self.flush_run()?;
         self.store_record()?;
         self.sync_disk()?;
         // Who does not write the file may sync it while another handle writes, and leaves the record alone.
@@ -368,15 +335,11 @@ impl<D: Disk> SealedFile<D> {
     }
 
     fn length(&self) -> u64 {
-        let mut length = self.record.length;
-        if !self.run.is_empty() {
-            length = length.max(self.run.end());
+        if self.run.is_empty() {
+            self.record.length
+        } else {
+            self.record.length.max(self.run.end())
         }
-        length.max(self.queue.end())
-    }
-
-    fn waits(&self) -> bool {
-        !self.run.is_empty() || !self.queue.is_empty()
     }
 
     fn two_homes(&self) -> bool {
@@ -623,18 +586,6 @@ impl<D: Disk> SealedFile<D> {
 
     // Writing.
 
-    /// Writes the run, and then what is in the queue in the order of the pages, neighbours together.
-    fn flush_waiting(&mut self) -> Result<(), Error> {
-        while let Some((offset, page)) = self.queue.first() {
-            if self.run.take(page, offset, page.len()) {
-                self.queue.remove_first();
-            } else {
-                self.flush_run()?;
-            }
-        }
-        self.flush_run()
-    }
-
     fn flush_run(&mut self) -> Result<(), Error> {
         if self.run.is_empty() {
             return Ok(());
@@ -725,11 +676,6 @@ impl<D: Disk> SealedFile<D> {
         }
         let mut old = Plaintext::default();
         old.resize(geometry.page_size().bytes());
-        let lacks = self.remembers() && self.homes.lack(page);
-        if self.two_homes() && (self.records.is_absent() || lacks) {
-            self.run.keep(geometry.page_offset(page), &old);
-            return Ok(None);
-        }
         let current = self.read_page(page, &mut old)?.0;
         self.run.keep(geometry.page_offset(page), &old);
         Ok(current)
@@ -892,8 +838,7 @@ impl<D: Disk> SealedFile<D> {
             let part = if opens { Part::Opened } else { Part::Kept };
             self.unsynced.wrote(page.as_u64(), part);
         }
-        self.drop_cached(first, count);
-        let was_complete = self.homes.writing(first.as_u64()..first.as_u64() + count);
+        self.forget_pages(first, count);
         let generation = self.record.generation;
         let (pages, disk, run) = self.pages_and_run()?;
         let plaintext = run.pages(size);
@@ -926,11 +871,20 @@ impl<D: Disk> SealedFile<D> {
                 self.homes.note(page, Some(current));
             }
         }
-        self.homes.written(was_complete);
         if ends_inside {
             self.remember_last(geometry);
         }
         Ok(())
+    }
+
+    /// What these pages hold is about to change.
+    fn forget_pages(&mut self, first: PageNumber, count: u64) {
+        self.drop_cached(first, count);
+        for page in first.as_u64()..first.as_u64() + count {
+            if let Some(page) = PageNumber::new(page) {
+                self.homes.note(page, None);
+            }
+        }
     }
 
     /// Keeps the page in which the run ends: what is appended next begins there.
@@ -1043,7 +997,6 @@ impl<D: Disk> SealedFile<D> {
         if self.records.needs_sync() {
             self.sync_disk()?;
         }
-        let made = self.records.is_absent();
         let stored = self
             .records
             .store(&self.disk, &self.setup.keys, &mut self.record);
@@ -1052,9 +1005,6 @@ impl<D: Disk> SealedFile<D> {
             // What was read before may be what another handle has written over since.
             self.homes.clear();
             self.cache = None;
-        }
-        if made && stored.is_ok() && self.two_homes() {
-            self.homes.begin();
         }
         stored
     }

@@ -1,7 +1,5 @@
 //! Which home of a page holds its current bytes, as far as a handle knows without looking.
 
-use std::ops::Range;
-
 use cofferdam_cipher::PageNumber;
 
 use crate::pages::Current;
@@ -11,11 +9,7 @@ use crate::pages::Current;
 /// It may be used while the record on the disk is the one that this handle stored last: whoever else writes stores
 /// another one first.
 #[derive(Default)]
-pub(crate) struct Homes {
-    list: Vec<Option<Current>>,
-    /// This handle made the file: a page that is not listed was never written.
-    complete: bool,
-}
+pub(crate) struct Homes(Vec<Option<Current>>);
 
 impl Homes {
     /// Most pages that are remembered, at 24 bytes each.
@@ -23,7 +17,7 @@ impl Homes {
 
     pub(crate) fn of(&self, page: PageNumber) -> Option<Current> {
         let index = usize::try_from(page.as_u64()).ok()?;
-        *self.list.get(index)?
+        *self.0.get(index)?
     }
 
     pub(crate) fn note(&mut self, page: PageNumber, current: Option<Current>) {
@@ -33,39 +27,13 @@ impl Homes {
         if index >= Homes::MAX {
             return;
         }
-        if index >= self.list.len() {
-            self.list.resize(index + 1, None);
+        if index >= self.0.len() {
+            self.0.resize(index + 1, None);
         }
-        self.list[index] = current;
+        self.0[index] = current;
     }
 
     pub(crate) fn clear(&mut self) {
-        self.list.clear();
-        self.complete = false;
-    }
-
-    /// The file has just been made, and has no page.
-    pub(crate) fn begin(&mut self) {
-        self.clear();
-        self.complete = true;
-    }
-
-    /// Pages are about to be written: until that has succeeded, nothing is known of them, nor that others are all that
-    /// there are. Answers what [`Homes::written`] wants.
-    pub(crate) fn writing(&mut self, pages: Range<u64>) -> bool {
-        for page in pages.filter_map(PageNumber::new) {
-            self.note(page, None);
-        }
-        std::mem::take(&mut self.complete)
-    }
-
-    /// All that was begun with [`Homes::writing`] is noted.
-    pub(crate) fn written(&mut self, was_complete: bool) {
-        self.complete = was_complete;
-    }
-
-    /// Whether a page was certainly never written.
-    pub(crate) fn lack(&self, page: PageNumber) -> bool {
-        self.complete && page.as_u64() < Homes::MAX as u64 && self.of(page).is_none()
+        self.0.clear();
     }
 }

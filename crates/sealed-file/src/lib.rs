@@ -20,7 +20,6 @@ mod opener;
 mod pages;
 mod plaintext;
 mod probe;
-mod queue;
 mod record;
 mod records;
 mod run;
