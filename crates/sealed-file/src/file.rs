@@ -18,14 +18,13 @@ use std::sync::Arc;
 use cofferdam_audit::Clock;
 use cofferdam_cipher::{PageCipher, PageNumber, PageSize, SlotCount};
 use cofferdam_keys::{DataKeys, FileId};
+use zeroize::Zeroizing;
 
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::geometry::{Geometry, Home, LENGTH_MAX};
 use crate::holes::Holes;
-use crate::homes::Homes;
 use crate::pages::{Current, Pages, Slots};
-use crate::plaintext::Plaintext;
 use crate::record::{FileKind, GENERATION_MAX, Record};
 use crate::records::{Found, Records};
 use crate::run::Run;
@@ -70,9 +69,6 @@ pub struct SealedFile<D> {
     writing: bool,
     unsynced: Unsynced,
     generation_claimed: bool,
-    /// The newest record on the disk, when it was last looked at, is one that this handle stored.
-    record_own: bool,
-    homes: Homes,
     cache: Option<Cached>,
     latched: bool,
 }
@@ -83,7 +79,7 @@ struct Cached {
     slots: Slots,
     /// Another handle may have written the page since.
     stale: bool,
-    plaintext: Plaintext,
+    plaintext: Zeroizing<Vec<u8>>,
 }
 
 impl<D: Disk> SealedFile<D> {
@@ -113,14 +109,12 @@ impl<D: Disk> SealedFile<D> {
             record_changed: false,
             record_stale: true,
             pages: None,
-            run: Run::default(),
+            run: Run::new(),
             unbroken: 0,
             synced: None,
             writing: false,
             unsynced: Unsynced::default(),
             generation_claimed: false,
-            record_own: false,
-            homes: Homes::default(),
             cache: None,
             latched: false,
         };
@@ -204,7 +198,6 @@ impl<D: Disk> SealedFile<D> {
     /// Written later, it would overwrite what other handles write in the meantime.
     pub fn abandon(&mut self) {
         self.run.clear();
-        self.record_own = false;
         self.record_changed = false;
         self.records.distrust();
         self.forget();
@@ -264,13 +257,12 @@ impl<D: Disk> SealedFile<D> {
             self.record.page_size = Some(first_page_size(bytes.len()));
             self.record_changed = true;
         }
-        let size = self.record.page_size.unwrap_or(PageSize::DEFAULT).bytes();
         let mut done = 0;
         for part in bytes.chunks(Run::MAX / 2) {
             let at = offset + done;
-            if !self.run.take(part, at, size) {
+            if !self.run.take(part, at) {
                 self.flush_run()?;
-                let taken = self.run.take(part, at, size);
+                let taken = self.run.take(part, at);
                 assert!(taken, "an empty run takes half its size");
             }
             done += part.len() as u64;
@@ -366,7 +358,6 @@ impl<D: Disk> SealedFile<D> {
             .records
             .look(&self.disk, &self.setup.keys, self.setup.kind)?;
         match found {
-            Found::Unchanged if self.record_own => self.trust_memory(),
             Found::Unchanged => {}
             Found::Nothing => self.become_empty()?,
             Found::Changed(record) => self.adopt(record),
@@ -375,23 +366,7 @@ impl<D: Disk> SealedFile<D> {
         Ok(())
     }
 
-    /// Whether what this handle remembers of a log or journal is what is on the disk.
-    fn remembers(&self) -> bool {
-        self.record_own && !self.record_stale
-    }
-
-    /// Nobody else has written a log or journal whose newest record is this handle's (invariant 4).
-    fn trust_memory(&mut self) {
-        if self.two_homes()
-            && let Some(cache) = &mut self.cache
-        {
-            cache.stale = false;
-        }
-    }
-
     fn adopt(&mut self, record: Record) {
-        self.record_own = false;
-        self.homes.clear();
         let same_file = self.record.file_id == record.file_id
             && self.record.page_size == record.page_size
             && self.record.slot_count == record.slot_count;
@@ -408,8 +383,6 @@ impl<D: Disk> SealedFile<D> {
     /// new file with a name of its own: frames that a power cut brings back belong to nobody.
     fn become_empty(&mut self) -> Result<(), Error> {
         self.cache = None;
-        self.record_own = false;
-        self.homes.clear();
         self.synced = None;
         self.unbroken = 0;
         self.unsynced = Unsynced::default();
@@ -443,12 +416,6 @@ impl<D: Disk> SealedFile<D> {
         }
         let pages = self.pages.as_mut().expect("the pages were just made");
         Ok((pages, &self.disk))
-    }
-
-    fn pages_and_run(&mut self) -> Result<(&mut Pages, &D, &Run), Error> {
-        self.pages()?;
-        let pages = self.pages.as_mut().expect("the pages were just made");
-        Ok((pages, &self.disk, &self.run))
     }
 
     // Reading.
@@ -513,10 +480,10 @@ impl<D: Disk> SealedFile<D> {
                 page,
                 slots: [0; 2 * cofferdam_cipher::SLOT_LEN],
                 stale: false,
-                plaintext: Plaintext::default(),
+                plaintext: Zeroizing::new(Vec::new()),
             });
             let size = self.pages()?.0.geometry().page_size().bytes();
-            cache.plaintext.resize(size);
+            cache.plaintext.resize(size, 0);
             cache.slots = self.read_page(page, &mut cache.plaintext)?.1;
             cache.page = page;
             cache.stale = false;
@@ -558,19 +525,10 @@ impl<D: Disk> SealedFile<D> {
     ) -> Result<(Option<Current>, Slots), Error> {
         const NO_SLOTS: Slots = [0; 2 * cofferdam_cipher::SLOT_LEN];
         if self.two_homes() {
-            let known = self.homes.of(page).filter(|_| self.remembers());
             let synced = self.record.synced_length;
             let (pages, disk) = self.pages()?;
             let required = page.as_u64() > 0 && pages.geometry().page_offset(page) < synced;
-            if let Some(current) = known
-                && pages.read_known(disk, page, current, out)?
-            {
-                return Ok((known, NO_SLOTS));
-            }
             let current = pages.read_current(disk, page, required, out)?;
-            if self.remembers() {
-                self.homes.note(page, current);
-            }
             return Ok((current, NO_SLOTS));
         }
         let unwritten = self.record.holes.contains(page.as_u64());
@@ -614,13 +572,18 @@ impl<D: Disk> SealedFile<D> {
             self.store_record_now()?;
         }
         self.grow(start)?;
-        let (first, count) = self.complete_run(|_, _| ())?;
+        let (first, plaintext, _) = self.assemble(|_, _| ())?;
+        let count = plaintext.len() as u64 / self.pages()?.0.geometry().page_size().bytes() as u64;
         self.drop_cached(first, count);
-        let (pages, disk, run) = self.pages_and_run()?;
-        let size = pages.geometry().page_size().bytes();
-        pages.write(disk, first, run.pages(size))?;
-        if !self.record.holes.list().is_empty() {
-            self.fill_holes(first.as_u64(), count)?;
+        let (pages, disk) = self.pages()?;
+        pages.write(disk, first, &plaintext)?;
+        let mut holes = self.record.holes.clone();
+        for surplus in holes.fill(first.as_u64(), count) {
+            self.write_zeros(surplus.first, surplus.count)?;
+        }
+        if holes != self.record.holes {
+            self.record.holes = holes;
+            self.record_changed = true;
         }
         if end > length {
             self.record.length = self.record.length.max(end);
@@ -629,56 +592,31 @@ impl<D: Disk> SealedFile<D> {
         Ok(())
     }
 
-    fn fill_holes(&mut self, first: u64, count: u64) -> Result<(), Error> {
-        let mut holes = self.record.holes.clone();
-        for surplus in holes.fill(first, count) {
-            self.write_zeros(surplus.first, surplus.count)?;
-        }
-        if holes != self.record.holes {
-            self.record.holes = holes;
-            self.record_changed = true;
-        }
-        Ok(())
-    }
-
-    /// Makes the run whole pages, with the bytes around it as they are in the file, and answers which pages.
+    /// The run's pages, whole, with the bytes around the run as they are in the file.
     /// `around` hears of each page that keeps old bytes, and where they were found.
-    fn complete_run(
+    fn assemble(
         &mut self,
         mut around: impl FnMut(PageNumber, Option<Current>),
-    ) -> Result<(PageNumber, u64), Error> {
+    ) -> Result<(PageNumber, Zeroizing<Vec<u8>>, Geometry), Error> {
         let geometry = self.pages()?.0.geometry();
         let size = geometry.page_size().bytes();
-        self.run.align(size);
         let (first, head) = geometry.locate(self.run.start());
         let (last, tail) = geometry.locate(self.run.end() - 1);
+        let count = (last.as_u64() - first.as_u64() + 1) as usize;
+        let mut plaintext = Zeroizing::new(vec![0; count * size]);
         let ends_inside = tail + 1 < size;
         // The first page of a journal also holds the mark that its transaction has ended. Until a new one stands, the
         // one before must, and not one that is older still.
         let holds_mark = self.two_homes() && first == PageNumber::ZERO;
-        if head > 0 || (first == last && ends_inside) || holds_mark {
-            around(first, self.keep_page(first)?);
+        if head > 0 || (count == 1 && ends_inside) || holds_mark {
+            around(first, self.read_page(first, &mut plaintext[..size])?.0);
         }
-        if first != last && ends_inside {
-            around(last, self.keep_page(last)?);
+        if count > 1 && ends_inside {
+            let at = (count - 1) * size;
+            around(last, self.read_page(last, &mut plaintext[at..])?.0);
         }
-        Ok((first, last.as_u64() - first.as_u64() + 1))
-    }
-
-    /// Puts what a page holds around the run, and answers where it was found.
-    fn keep_page(&mut self, page: PageNumber) -> Result<Option<Current>, Error> {
-        let geometry = self.pages()?.0.geometry();
-        let known = self.homes.of(page).filter(|_| self.remembers());
-        if known.is_some() && self.cache_serves(page)? {
-            let cache = self.cache.as_ref().expect("the cache serves");
-            self.run.keep(geometry.page_offset(page), &cache.plaintext);
-            return Ok(known);
-        }
-        let mut old = Plaintext::default();
-        old.resize(geometry.page_size().bytes());
-        let current = self.read_page(page, &mut old)?.0;
-        self.run.keep(geometry.page_offset(page), &old);
-        Ok(current)
+        plaintext[head..][..self.run.bytes().len()].copy_from_slice(self.run.bytes());
+        Ok((first, plaintext, geometry))
     }
 
     /// Lets the file grow to `length`; the pages between are never-written ones where there is room to say so.
@@ -719,7 +657,6 @@ impl<D: Disk> SealedFile<D> {
     /// The record first: until it counts them no more, the frames must stay.
     fn shrink(&mut self, length: u64) -> Result<(), Error> {
         self.cache = None;
-        self.homes.clear();
         if length == 0 && self.setup.kind != FileKind::Main {
             return self.disappear();
         }
@@ -770,7 +707,7 @@ impl<D: Disk> SealedFile<D> {
     fn zero_rest_of(&mut self, page: PageNumber, within: usize) -> Result<(), Error> {
         let size = self.pages()?.0.geometry().page_size().bytes();
         let start = self.pages()?.0.geometry().page_offset(page) + within as u64;
-        let taken = self.run.take(&vec![0; size - within], start, size);
+        let taken = self.run.take(&vec![0; size - within], start);
         assert!(taken, "the run is empty after a flush");
         let length = self.record.length;
         self.flush_run()?;
@@ -807,9 +744,10 @@ impl<D: Disk> SealedFile<D> {
         }
         self.claim_generation(start)?;
         let mut kept = Vec::with_capacity(2);
-        let (first, count) = self.complete_run(|page, current| kept.push((page, current)))?;
-        let geometry = self.pages()?.0.geometry();
+        let (first, plaintext, geometry) =
+            self.assemble(|page, current| kept.push((page, current)))?;
         let size = geometry.page_size().bytes();
+        let count = plaintext.len() as u64 / size as u64;
         let ends_inside = !end.is_multiple_of(size as u64);
         let mut plan = Vec::with_capacity(2);
         for (page, current) in kept {
@@ -838,14 +776,12 @@ impl<D: Disk> SealedFile<D> {
             let part = if opens { Part::Opened } else { Part::Kept };
             self.unsynced.wrote(page.as_u64(), part);
         }
-        self.forget_pages(first, count);
+        self.drop_cached(first, count);
         let generation = self.record.generation;
-        let (pages, disk, run) = self.pages_and_run()?;
-        let plaintext = run.pages(size);
+        let (pages, disk) = self.pages()?;
         let mut next = first.as_u64();
         let stop = first.as_u64() + count;
-        let mut homes = Vec::with_capacity(4);
-        let mut write = |from: u64, to: u64, home: Home| {
+        let write = |pages: &mut Pages, from: u64, to: u64, home: Home| {
             let range =
                 (from - first.as_u64()) as usize * size..(to - first.as_u64()) as usize * size;
             let page = PageNumber::new(from).ok_or(Error::TooLong)?;
@@ -853,57 +789,19 @@ impl<D: Disk> SealedFile<D> {
                 Home::Whole => whole_version(generation),
                 Home::Tail => 2 * generation,
             };
-            homes.push((from..to, Current { home, version }));
             pages.write_at_home(disk, page, home, version, &plaintext[range])
         };
         for (page, home, _) in plan {
             if next < page.as_u64() {
-                write(next, page.as_u64(), Home::Whole)?;
+                write(pages, next, page.as_u64(), Home::Whole)?;
             }
-            write(page.as_u64(), page.as_u64() + 1, home)?;
+            write(pages, page.as_u64(), page.as_u64() + 1, home)?;
             next = page.as_u64() + 1;
         }
         if next < stop {
-            write(next, stop, Home::Whole)?;
-        }
-        for (pages, current) in homes {
-            for page in pages.filter_map(PageNumber::new) {
-                self.homes.note(page, Some(current));
-            }
-        }
-        if ends_inside {
-            self.remember_last(geometry);
+            write(pages, next, stop, Home::Whole)?;
         }
         Ok(())
-    }
-
-    /// What these pages hold is about to change.
-    fn forget_pages(&mut self, first: PageNumber, count: u64) {
-        self.drop_cached(first, count);
-        for page in first.as_u64()..first.as_u64() + count {
-            if let Some(page) = PageNumber::new(page) {
-                self.homes.note(page, None);
-            }
-        }
-    }
-
-    /// Keeps the page in which the run ends: what is appended next begins there.
-    fn remember_last(&mut self, geometry: Geometry) {
-        let size = geometry.page_size().bytes();
-        let (page, _) = geometry.locate(self.run.end() - 1);
-        let pages = self.run.pages(size);
-        let mut plaintext = match self.cache.take() {
-            Some(cache) => cache.plaintext,
-            None => Plaintext::default(),
-        };
-        plaintext.resize(size);
-        plaintext.copy_from_slice(&pages[pages.len() - size..]);
-        self.cache = Some(Cached {
-            page,
-            slots: [0; 2 * cofferdam_cipher::SLOT_LEN],
-            stale: false,
-            plaintext,
-        });
     }
 
     /// Raises the generation where a new life of the log begins.
@@ -1001,11 +899,6 @@ impl<D: Disk> SealedFile<D> {
             .records
             .store(&self.disk, &self.setup.keys, &mut self.record);
         self.record_changed = stored.is_err();
-        if !std::mem::replace(&mut self.record_own, stored.is_ok()) && self.two_homes() {
-            // What was read before may be what another handle has written over since.
-            self.homes.clear();
-            self.cache = None;
-        }
         stored
     }
 
