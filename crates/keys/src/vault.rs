@@ -60,8 +60,8 @@ pub trait KeyVault: Send + Sync {
     /// A [`Refusal`] when the vault does not say.
     fn versions(&self) -> Result<Vec<VersionDescription>, Refusal>;
 
-    /// The last call that this object has made, for the audit log; `None` where there is no service that keeps a log.
-    /// When threads share the object, it may be another thread's.
+    /// The last call that the calling thread has made through this object, for the audit log; `None` where there is no
+    /// service that keeps a log.
     fn last_request(&self) -> Option<VaultRequest> {
         None
     }

@@ -13,6 +13,7 @@ mod date;
 mod failure;
 mod http;
 mod key;
+mod last_call;
 mod resolver;
 mod session;
 mod settings;

@@ -14,6 +14,7 @@ use super::calls::Calls;
 use super::challenge::Challenge;
 use super::failure::Failure;
 use super::http::{Answer, Call, Http, Schemes};
+use super::last_call::LastCall;
 use super::settings::AzureSettings;
 use super::token::Token;
 
@@ -27,7 +28,7 @@ pub(super) struct Session {
     login: Mutex<Login>,
     /// How often in a row a fresh token was refused.
     refused_count: AtomicU32,
-    last: Mutex<Option<VaultRequest>>,
+    last: LastCall,
     calls: Calls,
 }
 
@@ -62,7 +63,7 @@ impl Session {
             http: Mutex::default(),
             login: Mutex::default(),
             refused_count: AtomicU32::new(0),
-            last: Mutex::default(),
+            last: LastCall::new(),
             calls: Calls::default(),
         }
     }
@@ -80,7 +81,7 @@ impl Session {
     }
 
     pub(super) fn last_request(&self) -> Option<VaultRequest> {
-        lock(&self.last).clone()
+        self.last.get()
     }
 
     /// # Errors
@@ -217,7 +218,7 @@ impl Session {
             .as_ref()
             .ok()
             .and_then(|answer| answer.request_id.clone());
-        *lock(&self.last) = Some(VaultRequest {
+        self.last.set(VaultRequest {
             correlation_id: operation.correlation_id.clone(),
             request_id,
         });
