@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cofferdam_audit::{Action, EventKey, KeyRole, Outcome, Sink};
-use cofferdam_keys::{KeyUri, KeyVersion, Refusal, RootWrap, StoreId, VaultRequest};
+use cofferdam_keys::{KeyUri, KeyVersion, KeysError, Refusal, RootWrap, StoreId, VaultRequest};
 
+use crate::disk::Disk;
 use crate::error::Error;
 use crate::opener::{Opener, Witness};
+use crate::probe::HeadCopy;
 
 /// What was asked of the vaults since it was last put on record.
 #[derive(Default)]
@@ -39,7 +41,7 @@ impl Canaries {
             last: None,
         });
         tally.count += 1;
-        tally.last = last.or(tally.last.take());
+        tally.last = later(tally.last.take(), last);
     }
 
     fn are_due(&self, store: StoreId) -> bool {
@@ -77,7 +79,23 @@ impl Opener {
         }
     }
 
-    pub(crate) fn count_refused(&self, store: StoreId, refusal: &Refusal) {
+    /// The calls of an opening that a vault refused. They go on record with the others when this opener has the store open, now or later.
+    pub(crate) fn count_calls_of_refused(&self, error: &Error, disk: &impl Disk) {
+        let Error::Keys(KeysError::Refused(refusal)) = error else {
+            return;
+        };
+        if let Ok(head) = HeadCopy::of(disk) {
+            self.count_refusal(&head, refusal);
+        }
+    }
+
+    /// A vault has refused a wrap, after others were unwrapped.
+    pub(crate) fn count_refusal(&self, head: &HeadCopy, refusal: &Refusal) {
+        self.count_allowed(head.store_id(), head.asked_before(refusal));
+        self.count_refused(head.store_id(), refusal);
+    }
+
+    fn count_refused(&self, store: StoreId, refusal: &Refusal) {
         self.count(store, &refusal.key, refusal.version.as_ref(), false);
     }
 
@@ -127,6 +145,20 @@ impl Opener {
             log.record(&event)?;
         }
         Ok(())
+    }
+}
+
+/// Of two calls the one that no other call of the tally comes after. Threads put theirs on record in any order, and the ids of a
+/// session rise as text, too.
+fn later(before: Option<VaultRequest>, last: Option<VaultRequest>) -> Option<VaultRequest> {
+    match (before, last) {
+        (Some(before), Some(last))
+            if session_of(&before) == session_of(&last)
+                && before.correlation_id > last.correlation_id =>
+        {
+            Some(before)
+        }
+        (before, last) => last.or(before),
     }
 }
 

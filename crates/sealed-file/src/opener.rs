@@ -19,7 +19,7 @@ use crate::disk::{Disk, FileDisk};
 use crate::error::Error;
 use crate::file::{FileSetup, SealedFile};
 use crate::head::Head;
-use crate::probe::reason_code;
+use crate::probe::{HeadCopy, reason_code};
 use crate::record::FileKind;
 
 /// Where the audit log of a store is.
@@ -188,8 +188,10 @@ impl Opener {
     }
 
     fn unlock_observed(&self, disk: &impl Disk, path: &Path) -> Result<Option<Unlocked>, Error> {
-        self.unlock(disk, path)
-            .inspect_err(|error| self.observe(error, disk, path))
+        self.unlock(disk, path).inspect_err(|error| {
+            self.count_calls_of_refused(error, disk);
+            self.observe(error, disk, path);
+        })
     }
 
     /// Gives out a store's keys, under its lease.
@@ -430,12 +432,8 @@ impl Opener {
         if matches!(refusal.reason, Reason::Throttled | Reason::Unreachable) {
             return;
         }
-        let Ok(Head::Slots(slots)) = Head::read(disk) else {
-            return;
-        };
         // Nothing of the keyring is authenticated here: it says which log to write beside, and no more.
-        let candidates = slots.candidates();
-        let Some(store) = candidates.first().map(|(_, claimed)| claimed.store_id()) else {
+        let Ok(store) = HeadCopy::of(disk).map(|head| head.store_id()) else {
             return;
         };
         let Some(dir) = self

@@ -5,7 +5,7 @@ use std::path::Path;
 use cofferdam_audit::{Action, EventKey, KeyRole, Outcome, Sink};
 use cofferdam_keys::{
     Change, KeyringSlots, KeysError, Pins, Reason, Refusal, Revocation, RootWrap, Standing,
-    StoreId, Wiped,
+    StoreId, UncheckedKeyring, Wiped,
 };
 
 use crate::disk::Disk;
@@ -31,21 +31,28 @@ impl HeadCopy {
         }
     }
 
-    /// The store that the newest keyring claims to be of.
-    fn store_id(&self) -> StoreId {
-        let candidates = self.0.candidates();
-        let (_, keyring) = candidates
-            .first()
-            .expect("a head that was copied has a keyring");
-        keyring.store_id()
+    /// The newest keyring, with nothing of it authenticated.
+    fn claimed(&self) -> Option<&UncheckedKeyring> {
+        let (_, keyring) = self.0.candidates().into_iter().next()?;
+        Some(keyring)
     }
 
-    /// The wraps that were unwrapped before a vault refused one: layers are asked in their order.
-    fn asked_before(&self, refusal: &Refusal) -> &[RootWrap] {
-        let candidates = self.0.candidates();
-        let wraps = candidates
-            .first()
-            .map_or(&[][..], |(_, keyring)| keyring.wraps());
+    /// The store that the newest keyring claims to be of.
+    pub(crate) fn store_id(&self) -> StoreId {
+        let keyring = self.claimed();
+        keyring
+            .expect("a head that was copied has a keyring")
+            .store_id()
+    }
+
+    /// The wraps that the newest keyring claims to have.
+    pub(crate) fn wraps(&self) -> &[RootWrap] {
+        self.claimed().map_or(&[], UncheckedKeyring::wraps)
+    }
+
+    /// Those of them that were unwrapped before a vault refused one: layers are asked in their order.
+    pub(crate) fn asked_before(&self, refusal: &Refusal) -> &[RootWrap] {
+        let wraps = self.wraps();
         let refused = wraps.iter().position(|wrap| wrap.key == refusal.key);
         &wraps[..refused.unwrap_or(0)]
     }
@@ -70,8 +77,7 @@ impl Opener {
         let unlocked = match head.0.unlock(&*self.vaults, pins) {
             Ok(unlocked) => unlocked,
             Err(KeysError::Refused(refusal)) => {
-                self.count_allowed(head.store_id(), head.asked_before(&refusal));
-                self.count_refused(head.store_id(), &refusal);
+                self.count_refusal(head, &refusal);
                 return Err(refusal);
             }
             Err(error) => return Err(corrupt(error.to_string())),
