@@ -11,6 +11,8 @@
 
 #[path = "sealed_file/faults.rs"]
 mod faults;
+#[path = "sealed_file/journal_lives.rs"]
+mod journal_lives;
 #[path = "sealed_file/kill_disk.rs"]
 mod kill_disk;
 #[path = "sealed_file/log.rs"]

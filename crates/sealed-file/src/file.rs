@@ -69,6 +69,8 @@ pub struct SealedFile<D> {
     writing: bool,
     unsynced: Unsynced,
     generation_claimed: bool,
+    /// Where the mark stands that ended what was in a journal before it began anew.
+    end_mark: Option<Current>,
     cache: Option<Cached>,
     latched: bool,
 }
@@ -115,6 +117,7 @@ impl<D: Disk> SealedFile<D> {
             writing: false,
             unsynced: Unsynced::default(),
             generation_claimed: false,
+            end_mark: None,
             cache: None,
             latched: false,
         };
@@ -326,6 +329,43 @@ impl<D: Disk> SealedFile<D> {
         }
     }
 
+    /// Nobody relies on what is in the journal any more, once the mark that is about to be written at its start is durable.
+    pub fn note_ended(&mut self) {
+        self.unbroken = 0;
+        self.synced = None;
+        self.record_changed |= self.record.synced_length > 0;
+        self.record.synced_length = 0;
+    }
+
+    /// Empties a journal that has ended, in place: the next write, which starts at offset 0, makes a new file of it, with a
+    /// name of its own. What older transactions left in the pages behind is of another file, and never read again.
+    ///
+    /// # Errors
+    /// As [`SealedFile::flush`], and those of reading.
+    pub fn begin_anew(&mut self) -> Result<(), Error> {
+        self.flush()?;
+        self.refresh()?;
+        if self.record.length == 0 || self.record.page_size.is_none() {
+            return Ok(());
+        }
+        if self.record.synced_length > 0 {
+            self.note_ended();
+            self.store_record()?;
+            self.sync_disk()?;
+        }
+        let (pages, disk) = self.pages()?;
+        let mut mark = Zeroizing::new(vec![0; pages.geometry().page_size().bytes()]);
+        self.end_mark = pages.read_current(disk, PageNumber::ZERO, false, &mut mark)?;
+        self.record.file_id = FileId::random()?;
+        self.record.length = 0;
+        self.record_changed = true;
+        self.unbroken = 0;
+        self.synced = None;
+        self.pages = None;
+        self.cache = None;
+        Ok(())
+    }
+
     fn length(&self) -> u64 {
         if self.run.is_empty() {
             self.record.length
@@ -374,6 +414,7 @@ impl<D: Disk> SealedFile<D> {
             self.pages = None;
             self.cache = None;
             self.generation_claimed = false;
+            self.end_mark = None;
         }
         self.unbroken = record.synced_length;
         self.record = record;
@@ -386,6 +427,7 @@ impl<D: Disk> SealedFile<D> {
         self.synced = None;
         self.unbroken = 0;
         self.unsynced = Unsynced::default();
+        self.end_mark = None;
         if self.record.sequence > 0 {
             self.record.file_id = FileId::random()?;
             self.record.sequence = 0;
@@ -525,11 +567,7 @@ impl<D: Disk> SealedFile<D> {
     ) -> Result<(Option<Current>, Slots), Error> {
         const NO_SLOTS: Slots = [0; 2 * cofferdam_cipher::SLOT_LEN];
         if self.two_homes() {
-            let synced = self.record.synced_length;
-            let (pages, disk) = self.pages()?;
-            let required = page.as_u64() > 0 && pages.geometry().page_offset(page) < synced;
-            let current = pages.read_current(disk, page, required, out)?;
-            return Ok((current, NO_SLOTS));
+            return Ok((self.read_log_page(page, out)?, NO_SLOTS));
         }
         let unwritten = self.record.holes.contains(page.as_u64());
         let end = self.record.length;
@@ -733,6 +771,27 @@ impl<D: Disk> SealedFile<D> {
 
     // The log and the journal (format section 5.1).
 
+    /// The current bytes of a page with two homes, and where they were found.
+    fn read_log_page(
+        &mut self,
+        page: PageNumber,
+        out: &mut [u8],
+    ) -> Result<Option<Current>, Error> {
+        if page == PageNumber::ZERO && self.end_mark.is_some() {
+            out.fill(0);
+            return Ok(self.end_mark);
+        }
+        let (length, synced) = (self.record.length, self.record.synced_length);
+        let (pages, disk) = self.pages()?;
+        let offset = pages.geometry().page_offset(page);
+        if offset >= length {
+            out.fill(0);
+            return Ok(None);
+        }
+        let required = page > PageNumber::ZERO && offset < synced;
+        pages.read_current(disk, page, required, out)
+    }
+
     /// Writes the run to pages with two homes each.
     fn write_log_run(&mut self) -> Result<(), Error> {
         let (start, end) = (self.run.start(), self.run.end());
@@ -771,8 +830,10 @@ impl<D: Disk> SealedFile<D> {
         if sync {
             self.sync_disk()?;
         }
-        for &(page, ..) in &plan {
-            let opens = appends && start <= geometry.page_offset(page);
+        for &(page, _, replaces) in &plan {
+            // What page 0 held, the mark that a transaction has ended, is relied on until the next mark is durable.
+            let marked = replaces && page == PageNumber::ZERO;
+            let opens = appends && start <= geometry.page_offset(page) && !marked;
             let part = if opens { Part::Opened } else { Part::Kept };
             self.unsynced.wrote(page.as_u64(), part);
         }
@@ -801,6 +862,7 @@ impl<D: Disk> SealedFile<D> {
         if next < stop {
             write(pages, next, stop, Home::Whole)?;
         }
+        self.end_mark = None;
         Ok(())
     }
 

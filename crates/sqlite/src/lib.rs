@@ -27,6 +27,7 @@ mod fence;
 mod ffi;
 mod function;
 mod group;
+mod journal;
 mod layer;
 mod methods;
 #[cfg(feature = "rusqlite")]

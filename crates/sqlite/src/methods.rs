@@ -12,6 +12,7 @@ use crate::base::BaseDisk;
 use crate::control;
 use crate::ffi::{self, File, IoMethods};
 use crate::group::{Group, Member, State, header_page_size, note_page_size, set_level};
+use crate::journal;
 use crate::layer::{Layer, answer, base_error};
 
 /// An open file as SQLite holds it.
@@ -106,6 +107,9 @@ impl Inner {
                            VACUUM INTO a new database instead",
                 });
             }
+        }
+        if self.member.kind == FileKind::RollbackJournal && offset == 0 {
+            journal::note_header(file, bytes)?;
         }
         file.write_at(bytes, offset)?;
         if self.member.kind == FileKind::Main && offset == 0 {
