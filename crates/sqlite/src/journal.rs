@@ -4,6 +4,10 @@
 //! looks there for headers that it must not come across after a crash, and relies on a torn sector being no older than
 //! what it saw. A page that is torn falls back to what its other home holds, which may be older. So a journal that begins
 //! anew becomes another file, to which nothing older belongs.
+//!
+//! SQLite also begins on a journal that it could not cut or remove: "If something goes wrong while this is happening we don't
+//! really care" (`vdbeCommit` on transactions over several databases). The name of a super-journal then stays behind what it
+//! writes, and it would take its own journal for one that needs no rollback.
 
 use cofferdam_sealed_file::{Disk, Error, SealedFile};
 
@@ -23,8 +27,7 @@ pub(crate) fn note_header<D: Disk>(file: &mut SealedFile<D>, bytes: &[u8]) -> Re
         file.note_ended();
         return Ok(());
     }
-    let mut before = [0; HEADER_LEN];
-    if file.read_at(&mut before, 0)? > 0 && before == [0; HEADER_LEN] {
+    if file.len()? > 0 {
         file.begin_anew()?;
     }
     Ok(())
