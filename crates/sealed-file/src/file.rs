@@ -18,13 +18,15 @@ use std::sync::Arc;
 use cofferdam_audit::Clock;
 use cofferdam_cipher::{PageCipher, PageNumber, PageSize, SlotCount};
 use cofferdam_keys::{DataKeys, FileId};
-use zeroize::Zeroizing;
 
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::geometry::{Geometry, Home, LENGTH_MAX};
 use crate::holes::Holes;
+use crate::homes::Homes;
 use crate::pages::{Current, Pages, Slots};
+use crate::plaintext::Plaintext;
+use crate::queue::Queue;
 use crate::record::{FileKind, GENERATION_MAX, Record};
 use crate::records::{Found, Records};
 use crate::run::Run;
@@ -61,6 +63,8 @@ pub struct SealedFile<D> {
     record_stale: bool,
     pages: Option<Pages>,
     run: Run,
+    /// Waits behind the run.
+    queue: Queue,
     /// Up to here no page of a log or journal was skipped, as far as this handle knows.
     unbroken: u64,
     /// A sync has made this much durable; to be recorded when nothing below it will be rewritten soon.
@@ -71,6 +75,9 @@ pub struct SealedFile<D> {
     generation_claimed: bool,
     /// Where the mark stands that ended what was in a journal before it began anew.
     end_mark: Option<Current>,
+    /// The newest record on the disk, when it was last looked at, is one that this handle stored.
+    record_own: bool,
+    homes: Homes,
     cache: Option<Cached>,
     latched: bool,
 }
@@ -81,7 +88,7 @@ struct Cached {
     slots: Slots,
     /// Another handle may have written the page since.
     stale: bool,
-    plaintext: Zeroizing<Vec<u8>>,
+    plaintext: Plaintext,
 }
 
 impl<D: Disk> SealedFile<D> {
@@ -111,13 +118,16 @@ impl<D: Disk> SealedFile<D> {
             record_changed: false,
             record_stale: true,
             pages: None,
-            run: Run::new(),
+            run: Run::default(),
+            queue: Queue::default(),
             unbroken: 0,
             synced: None,
             writing: false,
             unsynced: Unsynced::default(),
             generation_claimed: false,
             end_mark: None,
+            record_own: false,
+            homes: Homes::default(),
             cache: None,
             latched: false,
         };
@@ -201,6 +211,8 @@ impl<D: Disk> SealedFile<D> {
     /// Written later, it would overwrite what other handles write in the meantime.
     pub fn abandon(&mut self) {
         self.run.clear();
+        self.queue.clear();
+        self.record_own = false;
         self.record_changed = false;
         self.records.distrust();
         self.forget();
@@ -219,13 +231,11 @@ impl<D: Disk> SealedFile<D> {
         let end = offset.saturating_add(out.len() as u64);
         let may_skip = self.setup.kind == FileKind::Main
             && self.record.holes.list().is_empty()
-            && self.run.is_empty();
+            && !self.waits();
         if !may_skip || end > self.length() {
             self.refresh()?;
         }
-        // What lies between the end and a run behind it is known when the run is written.
-        let between = !self.run.is_empty() && end > self.record.length;
-        if between || self.run.overlaps(offset, out.len()) {
+        if self.flushes_to_read(out.len(), offset) {
             self.flush()?;
         }
         let mut result = self.read_there(out, offset);
@@ -238,6 +248,26 @@ impl<D: Disk> SealedFile<D> {
             out.fill(0);
         }
         result
+    }
+
+    /// Whether a read of `len` bytes at `offset` would flush what waits.
+    #[must_use]
+    pub fn flushes_to_read(&self, len: usize, offset: u64) -> bool {
+        // What lies between the end and a run behind it is known when the run is written.
+        let between = self.waits() && offset.saturating_add(len as u64) > self.record.length;
+        between || self.run.overlaps(offset, len) || self.queue.overlaps(offset, len)
+    }
+
+    /// Whether a write of `len` bytes at `offset` would put nothing on the disk, neither these bytes nor others.
+    #[must_use]
+    pub fn only_waits(&self, len: usize, offset: u64) -> bool {
+        self.setup.kind == FileKind::Main
+            && self.run.is_empty()
+            && !self.record_stale
+            && self
+                .record
+                .page_size
+                .is_some_and(|size| self.queue.has_room(offset, len, size.bytes()))
     }
 
     /// Takes bytes to be written at `offset`. They reach the disk with the next flush at the latest.
@@ -260,12 +290,23 @@ impl<D: Disk> SealedFile<D> {
             self.record.page_size = Some(first_page_size(bytes.len()));
             self.record_changed = true;
         }
+        let size = self.record.page_size.unwrap_or(PageSize::DEFAULT).bytes();
+        if self.setup.kind == FileKind::Main {
+            if !self.only_waits(bytes.len(), offset) {
+                self.flush_waiting()?;
+                self.refresh()?;
+            }
+            if self.only_waits(bytes.len(), offset) {
+                self.queue.put(bytes, offset, size);
+                return Ok(());
+            }
+        }
         let mut done = 0;
         for part in bytes.chunks(Run::MAX / 2) {
             let at = offset + done;
-            if !self.run.take(part, at) {
+            if !self.run.take(part, at, size) {
                 self.flush_run()?;
-                let taken = self.run.take(part, at);
+                let taken = self.run.take(part, at, size);
                 assert!(taken, "an empty run takes half its size");
             }
             done += part.len() as u64;
@@ -279,7 +320,7 @@ impl<D: Disk> SealedFile<D> {
     /// [`Error::Io`] and [`Error::Seal`]. What was waiting goes on waiting, and the next flush tries again; until one
     /// succeeds, the pages in its range are unknown. [`SealedFile::abandon`] gives it up.
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.flush_run()?;
+        self.flush_waiting()?;
         if let Some(synced) = self.synced.take() {
             self.record_synced(synced);
         }
@@ -289,7 +330,7 @@ impl<D: Disk> SealedFile<D> {
     /// Whether a flush would do nothing.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
-        self.run.is_empty() && !self.record_changed && self.synced.is_none()
+        !self.waits() && !self.record_changed && self.synced.is_none()
     }
 
     /// Makes everything durable.
@@ -299,7 +340,7 @@ impl<D: Disk> SealedFile<D> {
     /// of any other file must write again what the failed sync concerned.
     pub fn sync(&mut self) -> Result<(), Error> {
         self.check_writable()?;
-        self.flush_run()?;
+        self.flush_waiting()?;
         self.store_record()?;
         self.sync_disk()?;
         // Who does not write the file may sync it while another handle writes, and leaves the record alone.
@@ -354,11 +395,13 @@ impl<D: Disk> SealedFile<D> {
             self.sync_disk()?;
         }
         let (pages, disk) = self.pages()?;
-        let mut mark = Zeroizing::new(vec![0; pages.geometry().page_size().bytes()]);
+        let mut mark = Plaintext::default();
+        mark.resize(pages.geometry().page_size().bytes());
         self.end_mark = pages.read_current(disk, PageNumber::ZERO, false, &mut mark)?;
         self.record.file_id = FileId::random()?;
         self.record.length = 0;
         self.record_changed = true;
+        self.homes.clear();
         self.unbroken = 0;
         self.synced = None;
         self.pages = None;
@@ -367,11 +410,15 @@ impl<D: Disk> SealedFile<D> {
     }
 
     fn length(&self) -> u64 {
-        if self.run.is_empty() {
-            self.record.length
-        } else {
-            self.record.length.max(self.run.end())
+        let mut length = self.record.length;
+        if !self.run.is_empty() {
+            length = length.max(self.run.end());
         }
+        length.max(self.queue.end())
+    }
+
+    fn waits(&self) -> bool {
+        !self.run.is_empty() || !self.queue.is_empty()
     }
 
     fn two_homes(&self) -> bool {
@@ -398,6 +445,7 @@ impl<D: Disk> SealedFile<D> {
             .records
             .look(&self.disk, &self.setup.keys, self.setup.kind)?;
         match found {
+            Found::Unchanged if self.record_own => self.trust_memory(),
             Found::Unchanged => {}
             Found::Nothing => self.become_empty()?,
             Found::Changed(record) => self.adopt(record),
@@ -406,7 +454,23 @@ impl<D: Disk> SealedFile<D> {
         Ok(())
     }
 
+    /// Whether what this handle remembers of a log or journal is what is on the disk.
+    fn remembers(&self) -> bool {
+        self.record_own && !self.record_stale
+    }
+
+    /// Nobody else has written a log or journal whose newest record is this handle's (invariant 4).
+    fn trust_memory(&mut self) {
+        if self.two_homes()
+            && let Some(cache) = &mut self.cache
+        {
+            cache.stale = false;
+        }
+    }
+
     fn adopt(&mut self, record: Record) {
+        self.record_own = false;
+        self.homes.clear();
         let same_file = self.record.file_id == record.file_id
             && self.record.page_size == record.page_size
             && self.record.slot_count == record.slot_count;
@@ -424,6 +488,8 @@ impl<D: Disk> SealedFile<D> {
     /// new file with a name of its own: frames that a power cut brings back belong to nobody.
     fn become_empty(&mut self) -> Result<(), Error> {
         self.cache = None;
+        self.record_own = false;
+        self.homes.clear();
         self.synced = None;
         self.unbroken = 0;
         self.unsynced = Unsynced::default();
@@ -458,6 +524,12 @@ impl<D: Disk> SealedFile<D> {
         }
         let pages = self.pages.as_mut().expect("the pages were just made");
         Ok((pages, &self.disk))
+    }
+
+    fn pages_and_run(&mut self) -> Result<(&mut Pages, &D, &Run), Error> {
+        self.pages()?;
+        let pages = self.pages.as_mut().expect("the pages were just made");
+        Ok((pages, &self.disk, &self.run))
     }
 
     // Reading.
@@ -522,10 +594,10 @@ impl<D: Disk> SealedFile<D> {
                 page,
                 slots: [0; 2 * cofferdam_cipher::SLOT_LEN],
                 stale: false,
-                plaintext: Zeroizing::new(Vec::new()),
+                plaintext: Plaintext::default(),
             });
             let size = self.pages()?.0.geometry().page_size().bytes();
-            cache.plaintext.resize(size, 0);
+            cache.plaintext.resize(size);
             cache.slots = self.read_page(page, &mut cache.plaintext)?.1;
             cache.page = page;
             cache.stale = false;
@@ -582,6 +654,18 @@ impl<D: Disk> SealedFile<D> {
 
     // Writing.
 
+    /// Writes the run, and then what is in the queue in the order of the pages, neighbours together.
+    fn flush_waiting(&mut self) -> Result<(), Error> {
+        while let Some((offset, page)) = self.queue.first() {
+            if self.run.take(page, offset, page.len()) {
+                self.queue.remove_first();
+            } else {
+                self.flush_run()?;
+            }
+        }
+        self.flush_run()
+    }
+
     fn flush_run(&mut self) -> Result<(), Error> {
         if self.run.is_empty() {
             return Ok(());
@@ -610,18 +694,13 @@ impl<D: Disk> SealedFile<D> {
             self.store_record_now()?;
         }
         self.grow(start)?;
-        let (first, plaintext, _) = self.assemble(|_, _| ())?;
-        let count = plaintext.len() as u64 / self.pages()?.0.geometry().page_size().bytes() as u64;
+        let (first, count) = self.complete_run(|_, _| ())?;
         self.drop_cached(first, count);
-        let (pages, disk) = self.pages()?;
-        pages.write(disk, first, &plaintext)?;
-        let mut holes = self.record.holes.clone();
-        for surplus in holes.fill(first.as_u64(), count) {
-            self.write_zeros(surplus.first, surplus.count)?;
-        }
-        if holes != self.record.holes {
-            self.record.holes = holes;
-            self.record_changed = true;
+        let (pages, disk, run) = self.pages_and_run()?;
+        let size = pages.geometry().page_size().bytes();
+        pages.write(disk, first, run.pages(size))?;
+        if !self.record.holes.list().is_empty() {
+            self.fill_holes(first.as_u64(), count)?;
         }
         if end > length {
             self.record.length = self.record.length.max(end);
@@ -630,31 +709,61 @@ impl<D: Disk> SealedFile<D> {
         Ok(())
     }
 
-    /// The run's pages, whole, with the bytes around the run as they are in the file.
+    fn fill_holes(&mut self, first: u64, count: u64) -> Result<(), Error> {
+        let mut holes = self.record.holes.clone();
+        for surplus in holes.fill(first, count) {
+            self.write_zeros(surplus.first, surplus.count)?;
+        }
+        if holes != self.record.holes {
+            self.record.holes = holes;
+            self.record_changed = true;
+        }
+        Ok(())
+    }
+
+    /// Makes the run whole pages, with the bytes around it as they are in the file, and answers which pages.
     /// `around` hears of each page that keeps old bytes, and where they were found.
-    fn assemble(
+    fn complete_run(
         &mut self,
         mut around: impl FnMut(PageNumber, Option<Current>),
-    ) -> Result<(PageNumber, Zeroizing<Vec<u8>>, Geometry), Error> {
+    ) -> Result<(PageNumber, u64), Error> {
         let geometry = self.pages()?.0.geometry();
         let size = geometry.page_size().bytes();
+        self.run.align(size);
         let (first, head) = geometry.locate(self.run.start());
         let (last, tail) = geometry.locate(self.run.end() - 1);
-        let count = (last.as_u64() - first.as_u64() + 1) as usize;
-        let mut plaintext = Zeroizing::new(vec![0; count * size]);
         let ends_inside = tail + 1 < size;
         // The first page of a journal also holds the mark that its transaction has ended. Until a new one stands, the
         // one before must, and not one that is older still.
         let holds_mark = self.two_homes() && first == PageNumber::ZERO;
-        if head > 0 || (count == 1 && ends_inside) || holds_mark {
-            around(first, self.read_page(first, &mut plaintext[..size])?.0);
+        if head > 0 || (first == last && ends_inside) || holds_mark {
+            around(first, self.keep_page(first)?);
         }
-        if count > 1 && ends_inside {
-            let at = (count - 1) * size;
-            around(last, self.read_page(last, &mut plaintext[at..])?.0);
+        if first != last && ends_inside {
+            around(last, self.keep_page(last)?);
         }
-        plaintext[head..][..self.run.bytes().len()].copy_from_slice(self.run.bytes());
-        Ok((first, plaintext, geometry))
+        Ok((first, last.as_u64() - first.as_u64() + 1))
+    }
+
+    /// Puts what a page holds around the run, and answers where it was found.
+    fn keep_page(&mut self, page: PageNumber) -> Result<Option<Current>, Error> {
+        let geometry = self.pages()?.0.geometry();
+        let known = self.homes.of(page).filter(|_| self.remembers());
+        if known.is_some() && self.cache_serves(page)? {
+            let cache = self.cache.as_ref().expect("the cache serves");
+            self.run.keep(geometry.page_offset(page), &cache.plaintext);
+            return Ok(known);
+        }
+        let mut old = Plaintext::default();
+        old.resize(geometry.page_size().bytes());
+        let lacks = self.remembers() && self.homes.lack(page);
+        if self.two_homes() && (self.records.is_absent() || lacks) {
+            self.run.keep(geometry.page_offset(page), &old);
+            return Ok(None);
+        }
+        let current = self.read_page(page, &mut old)?.0;
+        self.run.keep(geometry.page_offset(page), &old);
+        Ok(current)
     }
 
     /// Lets the file grow to `length`; the pages between are never-written ones where there is room to say so.
@@ -695,6 +804,7 @@ impl<D: Disk> SealedFile<D> {
     /// The record first: until it counts them no more, the frames must stay.
     fn shrink(&mut self, length: u64) -> Result<(), Error> {
         self.cache = None;
+        self.homes.clear();
         if length == 0 && self.setup.kind != FileKind::Main {
             return self.disappear();
         }
@@ -745,7 +855,7 @@ impl<D: Disk> SealedFile<D> {
     fn zero_rest_of(&mut self, page: PageNumber, within: usize) -> Result<(), Error> {
         let size = self.pages()?.0.geometry().page_size().bytes();
         let start = self.pages()?.0.geometry().page_offset(page) + within as u64;
-        let taken = self.run.take(&vec![0; size - within], start);
+        let taken = self.run.take(&vec![0; size - within], start, size);
         assert!(taken, "the run is empty after a flush");
         let length = self.record.length;
         self.flush_run()?;
@@ -781,6 +891,7 @@ impl<D: Disk> SealedFile<D> {
             out.fill(0);
             return Ok(self.end_mark);
         }
+        let known = self.homes.of(page).filter(|_| self.remembers());
         let (length, synced) = (self.record.length, self.record.synced_length);
         let (pages, disk) = self.pages()?;
         let offset = pages.geometry().page_offset(page);
@@ -788,8 +899,17 @@ impl<D: Disk> SealedFile<D> {
             out.fill(0);
             return Ok(None);
         }
+        if let Some(current) = known
+            && pages.read_known(disk, page, current, out)?
+        {
+            return Ok(known);
+        }
         let required = page > PageNumber::ZERO && offset < synced;
-        pages.read_current(disk, page, required, out)
+        let current = pages.read_current(disk, page, required, out)?;
+        if self.remembers() {
+            self.homes.note(page, current);
+        }
+        Ok(current)
     }
 
     /// Writes the run to pages with two homes each.
@@ -803,10 +923,9 @@ impl<D: Disk> SealedFile<D> {
         }
         self.claim_generation(start)?;
         let mut kept = Vec::with_capacity(2);
-        let (first, plaintext, geometry) =
-            self.assemble(|page, current| kept.push((page, current)))?;
+        let (first, count) = self.complete_run(|page, current| kept.push((page, current)))?;
+        let geometry = self.pages()?.0.geometry();
         let size = geometry.page_size().bytes();
-        let count = plaintext.len() as u64 / size as u64;
         let ends_inside = !end.is_multiple_of(size as u64);
         let mut plan = Vec::with_capacity(2);
         for (page, current) in kept {
@@ -838,11 +957,14 @@ impl<D: Disk> SealedFile<D> {
             self.unsynced.wrote(page.as_u64(), part);
         }
         self.drop_cached(first, count);
+        let was_complete = self.homes.writing(first.as_u64()..first.as_u64() + count);
         let generation = self.record.generation;
-        let (pages, disk) = self.pages()?;
+        let (pages, disk, run) = self.pages_and_run()?;
+        let plaintext = run.pages(size);
         let mut next = first.as_u64();
         let stop = first.as_u64() + count;
-        let write = |pages: &mut Pages, from: u64, to: u64, home: Home| {
+        let mut homes = Vec::with_capacity(4);
+        let mut write = |from: u64, to: u64, home: Home| {
             let range =
                 (from - first.as_u64()) as usize * size..(to - first.as_u64()) as usize * size;
             let page = PageNumber::new(from).ok_or(Error::TooLong)?;
@@ -850,20 +972,49 @@ impl<D: Disk> SealedFile<D> {
                 Home::Whole => whole_version(generation),
                 Home::Tail => 2 * generation,
             };
+            homes.push((from..to, Current { home, version }));
             pages.write_at_home(disk, page, home, version, &plaintext[range])
         };
         for (page, home, _) in plan {
             if next < page.as_u64() {
-                write(pages, next, page.as_u64(), Home::Whole)?;
+                write(next, page.as_u64(), Home::Whole)?;
             }
-            write(pages, page.as_u64(), page.as_u64() + 1, home)?;
+            write(page.as_u64(), page.as_u64() + 1, home)?;
             next = page.as_u64() + 1;
         }
         if next < stop {
-            write(pages, next, stop, Home::Whole)?;
+            write(next, stop, Home::Whole)?;
+        }
+        for (pages, current) in homes {
+            for page in pages.filter_map(PageNumber::new) {
+                self.homes.note(page, Some(current));
+            }
+        }
+        self.homes.written(was_complete);
+        if ends_inside {
+            self.remember_last(geometry);
         }
         self.end_mark = None;
         Ok(())
+    }
+
+    /// Keeps the page in which the run ends: what is appended next begins there.
+    fn remember_last(&mut self, geometry: Geometry) {
+        let size = geometry.page_size().bytes();
+        let (page, _) = geometry.locate(self.run.end() - 1);
+        let pages = self.run.pages(size);
+        let mut plaintext = match self.cache.take() {
+            Some(cache) => cache.plaintext,
+            None => Plaintext::default(),
+        };
+        plaintext.resize(size);
+        plaintext.copy_from_slice(&pages[pages.len() - size..]);
+        self.cache = Some(Cached {
+            page,
+            slots: [0; 2 * cofferdam_cipher::SLOT_LEN],
+            stale: false,
+            plaintext,
+        });
     }
 
     /// Raises the generation where a new life of the log begins.
@@ -957,10 +1108,19 @@ impl<D: Disk> SealedFile<D> {
         if self.records.needs_sync() {
             self.sync_disk()?;
         }
+        let made = self.records.is_absent();
         let stored = self
             .records
             .store(&self.disk, &self.setup.keys, &mut self.record);
         self.record_changed = stored.is_err();
+        if !std::mem::replace(&mut self.record_own, stored.is_ok()) && self.two_homes() {
+            // What was read before may be what another handle has written over since.
+            self.homes.clear();
+            self.cache = None;
+        }
+        if made && stored.is_ok() && self.two_homes() {
+            self.homes.begin();
+        }
         stored
     }
 

@@ -185,6 +185,22 @@ impl Pages {
         slots
     }
 
+    /// Opens what a page holds in the home where it is known to be. `false`, and zeros, when it is not there.
+    pub(crate) fn read_known(
+        &mut self,
+        disk: &impl Disk,
+        page: PageNumber,
+        current: Current,
+        out: &mut [u8],
+    ) -> Result<bool, Error> {
+        let claimed = self.read_home(disk, page, current.home)?;
+        if claimed != current.version {
+            out.fill(0);
+            return Ok(false);
+        }
+        self.opens(page, self.frames.bytes(), out)
+    }
+
     /// Opens the current content of a page with two homes. `None`, and zeros, when neither opens.
     ///
     /// The record's generation does not tell which home is newer: a power cut may have taken it back, and not the frame.

@@ -3,6 +3,18 @@
 //! SQLite relies on the order of its writes to different files also when nothing is synced: a process that is killed
 //! leaves what it wrote, in the order it wrote it. Bytes that wait in one file are therefore flushed before another
 //! file of the group is written, cut or removed, and before other processes are let in.
+//!
+//! One pair of files may wait together: the database and its rollback journal. A journal may run ahead of its database, for
+//! what it appends are the contents that pages had before, and putting those back changes nothing as long as the pages have
+//! not been written. So
+//!
+//! 1. what waits in a journal is flushed before anything that waits in its database;
+//! 2. a journal takes what is appended while pages of the database wait, and nothing else: a header that is written again
+//!    may end a transaction;
+//! 3. a journal is read, to roll back, when all of it is on the disk: from then on what waits in the database needs nothing
+//!    that still waits in the journal;
+//! 4. a journal that cannot be flushed when it is closed, which SQLite does in the middle of a transaction only after an
+//!    error and without rolling back, takes with it what waits in the database.
 
 use std::ffi::c_int;
 use std::path::PathBuf;
@@ -208,11 +220,14 @@ impl Group {
         &self.main
     }
 
+    /// The members in the order in which they are flushed: the database comes last.
     fn members(&self) -> Vec<Arc<Member>> {
-        lock(&self.members)
+        let mut members: Vec<_> = lock(&self.members)
             .iter()
             .filter_map(Weak::upgrade)
-            .collect()
+            .collect();
+        members.sort_by_key(|member| member.kind == FileKind::Main);
+        members
     }
 
     /// The store, if it is on the disk by now.
@@ -253,6 +268,15 @@ impl Group {
         Ok(())
     }
 
+    /// Flushes what must be on the disk before a change to a file: everything else, and for a journal also what waits in
+    /// it, because the database comes after that.
+    pub(crate) fn flush_before(&self, changed: &Arc<Member>) -> Result<(), Error> {
+        if changed.kind == FileKind::RollbackJournal {
+            changed.flush()?;
+        }
+        self.flush_others(changed)
+    }
+
     pub(crate) fn flush(&self) -> Result<(), Error> {
         for member in self.members() {
             member.flush()?;
@@ -274,13 +298,7 @@ impl Group {
         let lost = self.admit_loss();
         let flushed = lost.and_then(|()| self.flush());
         if flushed.is_err() {
-            for member in self.members() {
-                if let Some(file) = &mut member.state().file
-                    && !file.is_flushed()
-                {
-                    file.abandon();
-                }
-            }
+            self.abandon_what_waits();
         }
         flushed
     }
@@ -294,6 +312,16 @@ impl Group {
         match lost {
             true => Err(Error::Latched),
             false => Ok(()),
+        }
+    }
+
+    pub(crate) fn abandon_what_waits(&self) {
+        for member in self.members() {
+            if let Some(file) = &mut member.state().file
+                && !file.is_flushed()
+            {
+                file.abandon();
+            }
         }
     }
 

@@ -50,6 +50,7 @@ impl Inner {
         // Also where a connection may still write, to end its transaction.
         self.group.admit()?;
         self.group.forget_if_hidden();
+        self.flush_to_read(out.len(), offset)?;
         let mut state = self.member.state();
         let read = match state.existing(&self.member, &self.group)? {
             Some(file) => match file.read_at(out, offset) {
@@ -88,7 +89,7 @@ impl Inner {
         if self.member.kind == FileKind::Main {
             self.group.note_write();
         }
-        self.group.flush_others(&self.member)?;
+        self.flush_before_write(bytes.len(), offset)?;
         let mut state = self.member.state();
         let flush = self.flush_after(&mut state, bytes, offset);
         let file = state.writable(&self.member, &self.group)?;
@@ -124,6 +125,31 @@ impl Inner {
                 }
             }),
         }
+    }
+
+    /// Flushes what a read needs on the disk, by the rules of [`Group`].
+    fn flush_to_read(&self, len: usize, offset: u64) -> Result<(), Error> {
+        let flushes = match (self.member.kind, &self.member.state().file) {
+            (FileKind::Main, Some(file)) => file.flushes_to_read(len, offset),
+            (FileKind::RollbackJournal, Some(file)) => !file.is_flushed(),
+            _ => false,
+        };
+        if flushes { self.group.flush() } else { Ok(()) }
+    }
+
+    /// Flushes what must be on the disk before a write, by the rules of [`Group`].
+    fn flush_before_write(&self, len: usize, offset: u64) -> Result<(), Error> {
+        if !self.group.writes_through() {
+            let may_wait = match (self.member.kind, &mut self.member.state().file) {
+                (FileKind::Main, Some(file)) => file.only_waits(len, offset),
+                (FileKind::RollbackJournal, Some(file)) => offset >= file.len()?,
+                _ => false,
+            };
+            if may_wait {
+                return Ok(());
+            }
+        }
+        self.group.flush_before(&self.member)
     }
 
     /// The page size for a database whose first page is being written: what the page itself says.
@@ -166,7 +192,7 @@ impl Inner {
 
     fn truncate(&self, len: u64) -> Result<(), Error> {
         self.group.forget_if_hidden();
-        self.group.flush_others(&self.member)?;
+        self.group.flush_before(&self.member)?;
         let mut state = self.member.state();
         if len == 0 {
             state.log_end = 0;
@@ -199,7 +225,7 @@ impl Inner {
     }
 
     fn sync(&self, flags: c_int) -> Result<(), Error> {
-        self.group.flush_others(&self.member)?;
+        self.group.flush_before(&self.member)?;
         self.member.base.set_sync_flags(flags);
         let mut state = self.member.state();
         match state.existing(&self.member, &self.group)? {
@@ -287,7 +313,15 @@ pub(crate) fn call(inner: &Inner, work: impl FnOnce() -> Result<(), Error>) -> c
 unsafe extern "C" fn close(file: *mut File) -> c_int {
     // SAFETY: SQLite closes a file once, and uses it no more.
     let inner = unsafe { Box::from_raw((*file.cast::<Handle>()).inner) };
-    let flushed = call(&inner, || inner.member.flush());
+    let flushed = call(&inner, || {
+        if inner.member.kind == FileKind::Main {
+            inner.group.flush_others(&inner.member)?;
+        }
+        inner.member.flush()
+    });
+    if flushed != ffi::OK && inner.member.kind == FileKind::RollbackJournal {
+        inner.group.abandon_what_waits();
+    }
     let closed = inner.member.close();
     inner.group.leave(inner.member.kind);
     if let Some(name) = inner.name {
