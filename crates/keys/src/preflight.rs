@@ -17,6 +17,28 @@ pub struct Finding {
     pub fix: String,
 }
 
+impl Finding {
+    /// Something that works, and may cost the data one day.
+    #[must_use]
+    pub fn warning(code: &'static str, what: String, fix: &str) -> Finding {
+        Finding {
+            code,
+            severity: Severity::Warning,
+            what,
+            fix: fix.to_owned(),
+        }
+    }
+
+    /// A key that cannot be used, or must not be.
+    #[must_use]
+    pub fn error(code: &'static str, what: String, fix: &str) -> Finding {
+        Finding {
+            severity: Severity::Error,
+            ..Finding::warning(code, what, fix)
+        }
+    }
+}
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -36,13 +58,13 @@ pub const CLOCK_SKEW_MAX_S: u64 = 300;
 pub fn preflight(key: &KeyDescription, now: UnixTime) -> Vec<Finding> {
     let mut findings = Vec::new();
     if key.state != KeyState::Enabled {
-        findings.push(error(
+        findings.push(Finding::error(
             "disabled",
             "the key is disabled".to_owned(),
             "enable it",
         ));
     } else if key.latest.is_none() {
-        findings.push(error(
+        findings.push(Finding::error(
             "no-usable-version",
             "no version of the key can wrap".to_owned(),
             "enable a version, or add one",
@@ -59,7 +81,7 @@ fn check_dates(key: &KeyDescription, now: UnixTime, findings: &mut Vec<Finding>)
     if let Some(vault_time) = key.vault_time {
         let skew = vault_time.seconds.abs_diff(now.seconds);
         if skew > CLOCK_SKEW_MAX_S {
-            findings.push(error(
+            findings.push(Finding::error(
                 "clock-skew",
                 format!(
                     "this machine's clock and the vault's are {skew} s apart, so the key's dates are not judged"
@@ -70,20 +92,20 @@ fn check_dates(key: &KeyDescription, now: UnixTime, findings: &mut Vec<Finding>)
         }
     }
     if let Some(not_before) = key.not_before.filter(|&not_before| not_before > now) {
-        findings.push(error(
+        findings.push(Finding::error(
             "not-yet-valid",
             format!("the key may not be used before {not_before}"),
             "wait, or move its activation date",
         ));
     }
     match key.expires_at {
-        Some(expires_at) if expires_at <= now => findings.push(error(
+        Some(expires_at) if expires_at <= now => findings.push(Finding::error(
             "expired",
             format!("the key expired at {expires_at}"),
             "extend its expiry first, then rotate it",
         )),
         Some(expires_at) if expires_at.seconds - now.seconds < EXPIRY_WARNING_S => {
-            findings.push(warning(
+            findings.push(Finding::warning(
                 "expires-soon",
                 format!("the key expires at {expires_at}, and stores under it then stop"),
                 "rotate the key and run `cofferdam rotate kek`, or extend its expiry",
@@ -99,7 +121,7 @@ fn check_operations(key: &KeyDescription, findings: &mut Vec<Finding>) {
     };
     for needed in ["wrapKey", "unwrapKey"] {
         if !operations.iter().any(|operation| operation == needed) {
-            findings.push(error(
+            findings.push(Finding::error(
                 "operation-missing",
                 format!("the key does not permit {needed}"),
                 "add it to the key's permitted operations",
@@ -114,7 +136,7 @@ fn check_recovery(key: &KeyDescription, findings: &mut Vec<Finding>) {
         return;
     };
     if !recovery.soft_delete {
-        findings.push(error(
+        findings.push(Finding::error(
             "no-soft-delete",
             "a deleted key is gone at once, and with it every store under it".to_owned(),
             "enable soft delete on the vault",
@@ -122,19 +144,19 @@ fn check_recovery(key: &KeyDescription, findings: &mut Vec<Finding>) {
         return;
     }
     if !recovery.purge_protection {
-        findings.push(error(
+        findings.push(Finding::error(
             "no-purge-protection",
             "a deleted key can be purged, and with it every store under it".to_owned(),
             "enable purge protection on the vault",
         ));
     }
     match recovery.days {
-        Some(days) if days < RETENTION_DAYS_MIN => findings.push(error(
+        Some(days) if days < RETENTION_DAYS_MIN => findings.push(Finding::error(
             "retention-short",
             format!("a deleted key can be recovered for {days} days only"),
             "set the vault's retention to 90 days",
         )),
-        Some(days) if days < RETENTION_DAYS_GOOD => findings.push(warning(
+        Some(days) if days < RETENTION_DAYS_GOOD => findings.push(Finding::warning(
             "retention-short",
             format!("a deleted key can be recovered for {days} days"),
             "set the vault's retention to 90 days",
@@ -146,13 +168,13 @@ fn check_recovery(key: &KeyDescription, findings: &mut Vec<Finding>) {
 /// PCI DSS 3.6.1 wants key-encryption keys that are at least as strong as what they protect, which is AES-256 here.
 fn check_strength(key: &KeyDescription, findings: &mut Vec<Finding>) {
     if key.strength_bits < STRENGTH_BITS_MIN {
-        findings.push(error(
+        findings.push(Finding::error(
             "too-weak",
             format!("{} has a strength of {} bits", key.kind, key.strength_bits),
             "use an AES-256 key, or RSA of at least 3072 bits",
         ));
     } else if key.strength_bits < STRENGTH_BITS_GOOD {
-        findings.push(warning(
+        findings.push(Finding::warning(
             "weaker-than-data-keys",
             format!(
                 "{} has a strength of {} bits and protects keys of 256",
@@ -160,22 +182,6 @@ fn check_strength(key: &KeyDescription, findings: &mut Vec<Finding>) {
             ),
             "use an AES-256 key where the vault has them; among RSA keys 4096 bits are the strongest",
         ));
-    }
-}
-
-fn error(code: &'static str, what: String, fix: &str) -> Finding {
-    Finding {
-        code,
-        severity: Severity::Error,
-        what,
-        fix: fix.to_owned(),
-    }
-}
-
-fn warning(code: &'static str, what: String, fix: &str) -> Finding {
-    Finding {
-        severity: Severity::Warning,
-        ..error(code, what, fix)
     }
 }
 

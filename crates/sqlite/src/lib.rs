@@ -7,11 +7,13 @@
     doc = "
 ```no_run
 use std::sync::Arc;
-# fn opener() -> Arc<cofferdam_sealed_file::Opener> { unimplemented!() }
-let sealed = cofferdam_sqlite::Sealed::new(opener())?;
-let connection = sealed.open(\"app.db\")?;
-connection.execute_batch(\"CREATE TABLE notes(text)\")?;
-# Ok::<(), Box<dyn std::error::Error>>(())
+
+fn notes(opener: Arc<cofferdam_sealed_file::Opener>) -> Result<(), Box<dyn std::error::Error>> {
+    let sealed = cofferdam_sqlite::Sealed::new(opener)?;
+    let connection = sealed.open(\"app.db\")?;
+    connection.execute_batch(\"CREATE TABLE notes(text)\")?;
+    Ok(())
+}
 ```
 "
 )]

@@ -90,14 +90,14 @@ fn key_check(
             if let (Some(latest), Some((_, wrap))) = (&described.latest, used_by)
                 && *latest != wrap.wrapped.version
             {
-                check.findings.push(warning(
+                check.findings.push(Finding::warning(
                     "rotation-not-followed",
                     format!("the store is wrapped under version {}, and {latest} is newer", wrap.wrapped.version),
                     "run `cofferdam rotate kek`, or let a program that has the store open follow",
                 ));
             }
         }
-        Err(refusal) => check.findings.push(warning(
+        Err(refusal) => check.findings.push(Finding::warning(
             "not-described",
             refusal.to_string(),
             "permit reading the key, so that its dates and its protection against deletion can be judged",
@@ -105,7 +105,7 @@ fn key_check(
     }
     let asked = started.elapsed();
     if asked > SLOW {
-        check.findings.push(warning(
+        check.findings.push(Finding::warning(
             "slow",
             format!("the vault took {:.1} s to answer", asked.as_secs_f64()),
             "look at the network between here and the vault; openings wait for it",
@@ -128,7 +128,7 @@ fn prove_unwrap(vault: &dyn KeyVault, store: StoreId, wrap: &RootWrap, check: &m
             "unwraps what version {} has wrapped for this store",
             wrap.wrapped.version
         )),
-        Err(refusal) => check.findings.push(error(
+        Err(refusal) => check.findings.push(Finding::error(
             "does-not-unwrap",
             refusal.to_string(),
             "until the key unwraps, the store does not open",
@@ -150,12 +150,12 @@ fn prove_both(vault: &dyn KeyVault, check: &mut Check) -> Result<(), Failure> {
         Ok(unwrapped) if unwrapped.expose() == sample.expose() => {
             check.well.push("wraps and unwraps".to_owned());
         }
-        Ok(_) => check.findings.push(error(
+        Ok(_) => check.findings.push(Finding::error(
             "unwraps-something-else",
             "what was unwrapped is not what was wrapped".to_owned(),
             "do not use this key",
         )),
-        Err(refusal) => check.findings.push(error(
+        Err(refusal) => check.findings.push(Finding::error(
             "does-not-work",
             refusal.to_string(),
             "permit wrapKey and unwrapKey, no more is needed",
@@ -178,7 +178,7 @@ fn whole_store(opener: &Opener, path: &Path) -> Check {
             let store = unlocked.keyring.store_id();
             match opener.log_dir(path, store).filter(|dir| dir.is_dir()) {
                 Some(dir) => check.well.push(format!("audit log {}", dir.display())),
-                None => check.findings.push(error(
+                None => check.findings.push(Finding::error(
                     "no-audit-log",
                     "there is no audit log: an old copy put back goes unnoticed, and no key can be changed".to_owned(),
                     "put it back where it was, or say where it is with --audit",
@@ -190,7 +190,7 @@ fn whole_store(opener: &Opener, path: &Path) -> Check {
                     .push("one wall; a second one needs an infrastructure key".to_owned());
             }
         }
-        Err(failure) => check.findings.push(error(
+        Err(failure) => check.findings.push(Finding::error(
             "does-not-open",
             failure.to_string(),
             "see what the keys' own checks say",
@@ -235,22 +235,6 @@ fn severity_name(severity: Severity) -> &'static str {
     match severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
-    }
-}
-
-fn error(code: &'static str, what: String, fix: &str) -> Finding {
-    Finding {
-        code,
-        severity: Severity::Error,
-        what,
-        fix: fix.to_owned(),
-    }
-}
-
-fn warning(code: &'static str, what: String, fix: &str) -> Finding {
-    Finding {
-        severity: Severity::Warning,
-        ..error(code, what, fix)
     }
 }
 
