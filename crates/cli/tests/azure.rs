@@ -335,28 +335,10 @@ impl Azure {
 
     fn rotate(&self, name: &str) {
         use keyvault_mock::material::{Kind, Material};
-        use keyvault_mock::vault::key::new_version_id;
-        use keyvault_mock::vault::{Attributes, Version};
+        use keyvault_mock::vault::Version;
         let kind = Kind::Rsa { bits: 2048 };
         let time = self.server.emulator().clock.now();
-        let version = Version {
-            id: new_version_id().unwrap(),
-            material: Material::generate(kind).unwrap().into(),
-            hsm: false,
-            attributes: Attributes {
-                enabled: true,
-                nbf: None,
-                exp: None,
-                created: time,
-                updated: time,
-                exportable: false,
-            },
-            key_ops: Version::default_ops(kind),
-            tags: Default::default(),
-            release_policy: None,
-            near_expiry_announced: None,
-            expiry_announced: None,
-        };
+        let version = Version::new(Material::generate(kind).unwrap().into(), time).unwrap();
         let store = &self.server.emulator().store;
         store
             .change(|vaults| {

@@ -14,8 +14,7 @@ use crate::error::Refusal;
 use crate::material::akp::Parameters;
 use crate::material::{Curve, Jwk, Kind, Material};
 use crate::rotation::{Event, EventKind};
-use crate::vault::key::new_version_id;
-use crate::vault::{Attributes, ReleasePolicy, Version};
+use crate::vault::{ReleasePolicy, Version};
 use crate::wire::Reply;
 
 /// ML-DSA keys came with this version.
@@ -119,22 +118,9 @@ fn add(
     change: &Change,
 ) -> Result<Reply, Refusal> {
     let mut version = Version {
-        id: new_version_id()?,
-        material,
         hsm,
-        attributes: Attributes {
-            enabled: true,
-            nbf: None,
-            exp: None,
-            created: call.now,
-            updated: call.now,
-            exportable: false,
-        },
         key_ops,
-        tags: BTreeMap::new(),
-        release_policy: None,
-        near_expiry_announced: None,
-        expiry_announced: None,
+        ..Version::new(material, call.now)?
     };
     change.apply(&mut version, call.now, true)?;
     let (reply, event) = call.emulator.store.change(|vaults| {

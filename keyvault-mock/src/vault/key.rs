@@ -210,6 +210,31 @@ impl Key {
 }
 
 impl Version {
+    /// A version that is enabled for ever, for everything that a key of its kind can do.
+    ///
+    /// # Errors
+    /// The random generator's failure.
+    pub fn new(material: Arc<Material>, now: i64) -> Result<Version, Refusal> {
+        Ok(Version {
+            id: new_version_id()?,
+            hsm: false,
+            attributes: Attributes {
+                enabled: true,
+                nbf: None,
+                exp: None,
+                created: now,
+                updated: now,
+                exportable: false,
+            },
+            key_ops: Version::default_ops(material.kind()),
+            material,
+            tags: BTreeMap::new(),
+            release_policy: None,
+            near_expiry_announced: None,
+            expiry_announced: None,
+        })
+    }
+
     /// Refuses what the version must not do at this time: disabled, not yet valid, expired, or not among `key_ops`,
     /// in this order. An expired or not-yet-valid key still decrypts, unwraps, verifies and releases.
     ///

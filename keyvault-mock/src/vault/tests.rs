@@ -1,7 +1,6 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::key::{Use, new_version_id};
+use super::key::Use;
 use super::*;
 use crate::material::{Curve, Kind, Material};
 
@@ -10,24 +9,7 @@ const DAY: i64 = 86_400;
 
 fn version() -> Version {
     let kind = Kind::Oct { bits: 256 };
-    Version {
-        id: new_version_id().unwrap(),
-        material: Arc::new(Material::generate(kind).unwrap()),
-        hsm: false,
-        attributes: Attributes {
-            enabled: true,
-            nbf: None,
-            exp: None,
-            created: NOW,
-            updated: NOW,
-            exportable: false,
-        },
-        key_ops: Version::default_ops(kind),
-        tags: BTreeMap::new(),
-        release_policy: None,
-        near_expiry_announced: None,
-        expiry_announced: None,
-    }
+    Version::new(Arc::new(Material::generate(kind).unwrap()), NOW).unwrap()
 }
 
 fn vault(change: impl Fn(&mut Settings)) -> Vault {

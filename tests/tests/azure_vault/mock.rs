@@ -1,7 +1,6 @@
 //! An Azure Key Vault of one's own, and a key in it.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,7 +15,6 @@ use keyvault_mock::access::{Assignment, Model, Policy, Role};
 use keyvault_mock::faults::{Condition, Kind as Fault, Rule};
 use keyvault_mock::material::{Kind, Material};
 use keyvault_mock::server::{Config, Server};
-use keyvault_mock::vault::key::new_version_id;
 use keyvault_mock::vault::{Attributes, Settings, Vault, Version};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -203,24 +201,7 @@ impl VaultFixture for Mock {
         let material = material(self.kind, self.material_count.get());
         self.material_count.set(self.material_count.get() + 1);
         let time = self.time();
-        let version = Version {
-            id: new_version_id().unwrap(),
-            material,
-            hsm: false,
-            attributes: Attributes {
-                enabled: true,
-                nbf: None,
-                exp: None,
-                created: time,
-                updated: time,
-                exportable: false,
-            },
-            key_ops: Version::default_ops(self.kind),
-            tags: BTreeMap::new(),
-            release_policy: None,
-            near_expiry_announced: None,
-            expiry_announced: None,
-        };
+        let version = Version::new(material, time).unwrap();
         self.change(|vault| vault.add_version(KEY, version, time).map(drop))
             .unwrap();
     }

@@ -3,7 +3,6 @@
 //! What is done here is what two custodians do in their own vaults, in Azure's portal or with its tools. The database and its openers reach the vaults
 //! over HTTPS alone.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +13,7 @@ use keyvault_mock::error::Refusal;
 use keyvault_mock::faults::{Condition, Kind as Fault, Rule};
 use keyvault_mock::material::{Kind, Material};
 use keyvault_mock::tokens::{ClientSecret, Principal};
-use keyvault_mock::vault::key::new_version_id;
-use keyvault_mock::vault::{Attributes, Settings, Vault, Version};
+use keyvault_mock::vault::{Settings, Vault, Version};
 use keyvault_mock::{Config, Server};
 use zeroize::Zeroizing;
 
@@ -125,26 +123,10 @@ impl Cloud {
 
     /// Makes a version of the key, the first or the next; says which.
     pub(super) fn add_version(&self, whose: &Authority) -> Result<String, Failure> {
-        let id = new_version_id().map_err(refused)?;
         let time = self.now();
-        let version = Version {
-            id: id.clone(),
-            material: Material::generate(whose.kind).map_err(refused)?.into(),
-            hsm: false,
-            attributes: Attributes {
-                enabled: true,
-                nbf: None,
-                exp: None,
-                created: time,
-                updated: time,
-                exportable: false,
-            },
-            key_ops: Version::default_ops(whose.kind),
-            tags: BTreeMap::new(),
-            release_policy: None,
-            near_expiry_announced: None,
-            expiry_announced: None,
-        };
+        let material = Material::generate(whose.kind).map_err(refused)?.into();
+        let version = Version::new(material, time).map_err(refused)?;
+        let id = version.id.clone();
         self.change(whose, |vault| {
             vault.add_version(KEY, version, time).map(drop)
         })?;
