@@ -187,12 +187,19 @@ impl<'a, D: Disk> Custodian<'a, D> {
             })
     }
 
-    /// Puts on record that the keys were checked again by hand: the store has just been unlocked.
+    /// Puts on record that the keys were checked again by hand: the store has just been unlocked. Ends a rotation that was
+    /// cut short before it had erased what the key before wraps.
     ///
     /// # Errors
-    /// [`Error::Audit`].
-    pub fn record_revalidation(&self) -> Result<(), Error> {
-        self.record(&self.log()?, Action::StateRevalidated, None)
+    /// [`Error::Audit`], [`Error::Io`].
+    pub fn revalidate(&self) -> Result<(), Error> {
+        self.record(&self.log()?, Action::StateRevalidated, None)?;
+        let slots = Head::bytes(&self.disk)?;
+        let (one, other) = slots.split_at(slots.len() / 2);
+        if one != other {
+            self.erase_old()?;
+        }
+        Ok(())
     }
 
     /// Declares that this old copy is the store from now on. Its keyring outranks every one that was seen before.

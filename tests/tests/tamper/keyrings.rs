@@ -140,6 +140,17 @@ pub(crate) fn rollback(fixture: &Fixture) {
     // A rotation that was cut short: the newest one stands in slot 0, the second in slot 1.
     let mut third = third;
     third[SLOT..2 * SLOT].copy_from_slice(&second[SLOT..2 * SLOT]);
+    fs::write(&work, &third).expect("written");
+    let custodian = Custodian::open(&ours.opener, &work).expect("in hand");
+    custodian.revalidate().expect("the keys are there");
+    drop(custodian);
+    let ended = fs::read(&work).expect("read");
+    assert_eq!(ended[..SLOT], third[..SLOT]);
+    assert_eq!(
+        ended[SLOT..2 * SLOT],
+        third[..SLOT],
+        "what was rewrapped is still there"
+    );
     let mut random = fixture.random(5);
     let end = keyring_len(&third);
     let mut jobs: Vec<Vec<u8>> = (0..end)

@@ -14,7 +14,7 @@ pub(crate) fn run(context: &Context, options: &Store) -> Result<Answer, Failure>
     let opener = context.opener()?;
     let about = |error| Failure::from(error).about(&path);
     let custodian = Custodian::open(&opener, &path).map_err(about)?;
-    custodian.record_revalidation().map_err(about)?;
+    custodian.revalidate().map_err(about)?;
     let mut lines = vec![format!("{}: every key may be used", path.display())];
     let mut layers = Vec::new();
     for wrap in custodian.keyring().wraps() {
