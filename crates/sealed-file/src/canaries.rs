@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cofferdam_audit::{Action, EventKey, KeyRole, Outcome, Sink};
-use cofferdam_keys::{KeyUri, KeyVersion, KeysError, Refusal, RootWrap, StoreId, VaultRequest};
+use cofferdam_audit::{Action, Event, EventKey, KeyRole, Outcome, Sink};
+use cofferdam_keys::{KeyUri, RootWrap, StoreId, VaultRequest};
 
-use crate::disk::Disk;
+use crate::calls::Call;
 use crate::error::Error;
 use crate::opener::{Opener, Witness};
-use crate::probe::HeadCopy;
 
 /// What was asked of the vaults since it was last put on record.
 #[derive(Default)]
@@ -35,13 +34,20 @@ impl Canaries {
     }
 
     fn add(&self, name: Name, last: Option<VaultRequest>) {
+        self.put((name, Tally { count: 1, last }));
+    }
+
+    fn put(&self, (name, more): (Name, Tally)) {
         let mut book = self.book();
+        if book.len() >= NAMES_MAX && !book.contains_key(&name) {
+            return;
+        }
         let tally = book.entry(name).or_insert(Tally {
             count: 0,
             last: None,
         });
-        tally.count += 1;
-        tally.last = later(tally.last.take(), last);
+        tally.count = tally.count.saturating_add(more.count);
+        tally.last = later(tally.last.take(), more.last);
     }
 
     fn are_due(&self, store: StoreId) -> bool {
@@ -62,51 +68,34 @@ impl Canaries {
 }
 
 impl Opener {
-    /// Each wrap of a keyring has just been unwrapped.
-    pub(crate) fn count_allowed(&self, store: StoreId, wraps: &[RootWrap]) {
-        for wrap in wraps {
-            let version = &wrap.wrapped.version;
-            self.count(store, &wrap.key, Some(version), true);
-        }
-    }
-
-    /// The same, leaving out what no vault has on record.
-    pub(crate) fn count_known(&self, store: StoreId, wraps: &[RootWrap]) {
-        for wrap in wraps {
-            if self.last_call(&wrap.key).is_some() {
-                self.count(store, &wrap.key, Some(&wrap.wrapped.version), true);
-            }
-        }
-    }
-
-    /// The calls of an opening that a vault refused. They go on record with the others when this opener has the store open, now or later.
-    pub(crate) fn count_calls_of_refused(&self, error: &Error, disk: &impl Disk) {
-        let Error::Keys(KeysError::Refused(refusal)) = error else {
+    /// Takes note of unwraps that were made for what claims to be this store. Only of stores that this opener has had open: others
+    /// have no log that could ever take them.
+    pub(crate) fn count(&self, claimed: StoreId, calls: Vec<Call>) {
+        if !self.recorded.knows(claimed) {
             return;
-        };
-        if let Ok(head) = HeadCopy::of(disk) {
-            self.count_refusal(&head, refusal);
+        }
+        for call in calls {
+            let name = Name {
+                store: claimed,
+                key: call.key,
+                version: Some(call.version.to_string()),
+                allowed: call.allowed,
+            };
+            self.recorded.canaries.add(name, call.request);
         }
     }
 
-    /// A vault has refused a wrap, after others were unwrapped.
-    pub(crate) fn count_refusal(&self, head: &HeadCopy, refusal: &Refusal) {
-        self.count_allowed(head.store_id(), head.asked_before(refusal));
-        self.count_refused(head.store_id(), refusal);
-    }
-
-    fn count_refused(&self, store: StoreId, refusal: &Refusal) {
-        self.count(store, &refusal.key, refusal.version.as_ref(), false);
-    }
-
-    fn count(&self, store: StoreId, key: &KeyUri, version: Option<&KeyVersion>, allowed: bool) {
-        let name = Name {
-            store,
-            key: key.clone(),
-            version: version.map(ToString::to_string),
-            allowed,
-        };
-        self.recorded.canaries.add(name, self.last_call(key));
+    /// Each wrap of an authentic keyring has just been unwrapped. What no vault has on record is left out.
+    pub(crate) fn count_known(&self, store: StoreId, wraps: &[RootWrap]) {
+        let calls = wraps.iter().filter_map(|wrap| {
+            Some(Call {
+                key: wrap.key.clone(),
+                version: wrap.wrapped.version.clone(),
+                allowed: true,
+                request: Some(self.last_call(&wrap.key)?),
+            })
+        });
+        self.count(store, calls.collect());
     }
 
     /// Puts the tallies of an open store on record: all of them, or only when there is something worth a line.
@@ -121,30 +110,40 @@ impl Opener {
         let Some(log) = self.open_log(path, id, &witness.audit_seed)? else {
             return Ok(());
         };
-        let tallies = self.recorded.canaries.take(id);
-        for (name, tally) in tallies {
-            let (action, outcome) = match name.allowed {
-                true => (Action::UseCanaryOk, Outcome::Success),
-                false => (Action::UseCanaryFail, Outcome::Denied),
-            };
-            let mut event = self
-                .store_event(action, path, witness)
-                .with_count(tally.count)
-                .with_key(EventKey {
-                    uri: Some(name.key.to_string()),
-                    version: name.version,
-                    role: Some(KeyRole::Kek),
-                    ..EventKey::default()
-                });
-            event.outcome = outcome;
-            if let Some(last) = tally.last {
-                event = event
-                    .with_correlation(session_of(&last))
-                    .with_request(last.correlation_id);
+        let mut tallies = self.recorded.canaries.take(id).into_iter();
+        while let Some((name, tally)) = tallies.next() {
+            let event = self.tally_event(path, witness, &name, &tally);
+            if let Err(error) = log.record(&event) {
+                // What is not on record goes on waiting.
+                self.recorded.canaries.put((name, tally));
+                tallies.for_each(|tally| self.recorded.canaries.put(tally));
+                return Err(error.into());
             }
-            log.record(&event)?;
         }
         Ok(())
+    }
+
+    fn tally_event(&self, path: &Path, witness: &Witness, name: &Name, tally: &Tally) -> Event {
+        let (action, outcome) = match name.allowed {
+            true => (Action::UseCanaryOk, Outcome::Success),
+            false => (Action::UseCanaryFail, Outcome::Denied),
+        };
+        let mut event = self
+            .store_event(action, path, witness)
+            .with_count(tally.count)
+            .with_key(EventKey {
+                uri: Some(name.key.to_string()),
+                version: name.version.clone(),
+                role: Some(KeyRole::Kek),
+                ..EventKey::default()
+            });
+        event.outcome = outcome;
+        match &tally.last {
+            Some(last) => event
+                .with_correlation(session_of(last))
+                .with_request(last.correlation_id.clone()),
+            None => event,
+        }
     }
 }
 
@@ -167,6 +166,9 @@ pub(crate) fn session_of(call: &VaultRequest) -> String {
     let digits = call.correlation_id.chars().filter(|&c| c != '-');
     digits.take(16).collect()
 }
+
+/// Most tallies that wait. Who writes many names into a head on the disk fills no memory.
+const NAMES_MAX: usize = 1024;
 
 /// At one question a minute, half an hour.
 const TALLY_MAX: u64 = 30;

@@ -13,7 +13,8 @@ use std::path::Path;
 /// 2. A write past the end extends the disk; bytes that were never written read as zero.
 /// 3. After `sync` returns `Ok`, everything written before it was called survives a power cut. Until
 ///    then each write may survive wholly, partly or not at all, in any order, at a granularity
-///    of 512-byte sectors that are aligned to the start of the disk.
+///    of 512-byte sectors that are aligned to the start of the disk. A change of length may be lost while a
+///    later write survives, too.
 /// 4. After an error of `write_at` the bytes in its range are unknown, no others are.
 /// 5. An error of `sync` is reported once at least; a later `Ok` says nothing about what was written
 ///    before the error.

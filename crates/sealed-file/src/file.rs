@@ -221,6 +221,7 @@ impl<D: Disk> SealedFile<D> {
         self.record_own = false;
         self.record_changed = false;
         self.records.distrust();
+        self.end_mark = None;
         self.forget();
     }
 

@@ -3,6 +3,7 @@
 //! A [`SealedFile`] is to its owner an ordinary file of bytes; on its [`Disk`] there are only sealed pages. An
 //! [`Opener`] finds the keys: it is made once by the program, and handed to the engine.
 
+mod calls;
 mod canaries;
 mod custodian;
 mod custody_lock;

@@ -10,10 +10,11 @@ use cofferdam_audit::{
 };
 use cofferdam_cipher::{PageSize, SlotCount};
 use cofferdam_keys::{
-    DataKeys, KeyUri, KeyVersion, Keyring, KeysError, Layer, Lease, Leases, NewKeyring, Pins,
-    Reason, RootWrap, Secret, StoreId, Suite, Unlocked, VaultRequest, VaultSet,
+    DataKeys, KeyUri, KeyVersion, Keyring, KeyringSlots, KeysError, Layer, Lease, Leases,
+    NewKeyring, Pins, Reason, RootWrap, Secret, StoreId, Suite, Unlocked, VaultRequest, VaultSet,
 };
 
+use crate::calls::Calls;
 use crate::canaries::{Canaries, session_of};
 use crate::disk::{Disk, FileDisk};
 use crate::error::Error;
@@ -85,6 +86,11 @@ pub struct Recorded {
 impl Recorded {
     fn first(&self, store: StoreId) -> bool {
         lock(&self.stores).insert(store)
+    }
+
+    /// Whether this process has had the store open.
+    pub(crate) fn knows(&self, store: StoreId) -> bool {
+        lock(&self.stores).contains(&store)
     }
 
     fn made(&self, keyring: &Keyring) {
@@ -188,10 +194,8 @@ impl Opener {
     }
 
     fn unlock_observed(&self, disk: &impl Disk, path: &Path) -> Result<Option<Unlocked>, Error> {
-        self.unlock(disk, path).inspect_err(|error| {
-            self.count_calls_of_refused(error, disk);
-            self.observe(error, disk, path);
-        })
+        self.unlock(disk, path)
+            .inspect_err(|error| self.observe(error, disk, path))
     }
 
     /// Gives out a store's keys, under its lease.
@@ -317,7 +321,7 @@ impl Opener {
         loop {
             let unlocked = match Head::read(disk)? {
                 Head::Empty => return Ok(None),
-                Head::Slots(slots) => slots.unlock(&*self.vaults, &self.pins)?,
+                Head::Slots(slots) => self.unlock_slots(&slots)?,
             };
             let sequence = unlocked.keyring.sequence().number();
             let checked = self
@@ -334,6 +338,16 @@ impl Opener {
                 error => return Err(error),
             }
         }
+    }
+
+    /// What a failed unlocking asked of the vaults goes on record with the probes.
+    fn unlock_slots(&self, slots: &KeyringSlots) -> Result<Unlocked, KeysError> {
+        let calls = Calls::of(&*self.vaults);
+        slots.unlock(&calls, &self.pins).inspect_err(|_| {
+            if let Some((_, claimed)) = slots.candidates().first() {
+                self.count(claimed.store_id(), calls.made());
+            }
+        })
     }
 
     /// Refuses roots that anybody could have wrapped. Besides pins, an audit log that is kept apart from its store tells the right root: the

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use cofferdam_audit::{Action, EventKey, KeyRole, Outcome, Sink};
 use cofferdam_keys::{
-    Change, KeyringSlots, KeysError, Pins, Reason, Refusal, Revocation, RootWrap, Standing,
-    StoreId, UncheckedKeyring, Wiped,
+    Change, KeyringSlots, KeysError, Pins, Reason, Refusal, Revocation, Standing, StoreId,
+    UncheckedKeyring, Wiped,
 };
 
+use crate::calls::Calls;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::head::Head;
@@ -44,18 +45,6 @@ impl HeadCopy {
             .expect("a head that was copied has a keyring")
             .store_id()
     }
-
-    /// The wraps that the newest keyring claims to have.
-    pub(crate) fn wraps(&self) -> &[RootWrap] {
-        self.claimed().map_or(&[], UncheckedKeyring::wraps)
-    }
-
-    /// Those of them that were unwrapped before a vault refused one: layers are asked in their order.
-    pub(crate) fn asked_before(&self, refusal: &Refusal) -> &[RootWrap] {
-        let wraps = self.wraps();
-        let refused = wraps.iter().position(|wrap| wrap.key == refusal.key);
-        &wraps[..refused.unwrap_or(0)]
-    }
 }
 
 impl Opener {
@@ -74,12 +63,12 @@ impl Opener {
             Some(_) => &none,
             None => &self.pins,
         };
-        let unlocked = match head.0.unlock(&*self.vaults, pins) {
+        let calls = Calls::of(&*self.vaults);
+        let unlocked = head.0.unlock(&calls, pins);
+        self.count(head.store_id(), calls.made());
+        let unlocked = match unlocked {
             Ok(unlocked) => unlocked,
-            Err(KeysError::Refused(refusal)) => {
-                self.count_refusal(head, &refusal);
-                return Err(refusal);
-            }
+            Err(KeysError::Refused(refusal)) => return Err(refusal),
             Err(error) => return Err(corrupt(error.to_string())),
         };
         match open {
@@ -90,10 +79,7 @@ impl Opener {
             Some(store) if unlocked.keyring.sequence().number() < store.keyring_sequence => {
                 Err(corrupt("an older keyring was put back".to_owned()))
             }
-            _ => {
-                self.count_allowed(head.store_id(), unlocked.keyring.wraps());
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 
