@@ -29,6 +29,10 @@ pub enum Journal {
     Persist,
     /// It is cut to nothing to commit.
     Truncate,
+    /// The same with `locking_mode=EXCLUSIVE`: the journal stays open from one transaction to the next.
+    TruncateExclusive,
+    /// Its header is zeroed to commit, `locking_mode=EXCLUSIVE`.
+    PersistExclusive,
     /// A write-ahead log.
     Wal,
     /// A write-ahead log without shared memory, `locking_mode=EXCLUSIVE`.
@@ -37,10 +41,12 @@ pub enum Journal {
 
 impl Journal {
     /// All of them.
-    pub const ALL: [Journal; 5] = [
+    pub const ALL: [Journal; 7] = [
         Journal::Delete,
         Journal::Persist,
+        Journal::PersistExclusive,
         Journal::Truncate,
+        Journal::TruncateExclusive,
         Journal::Wal,
         Journal::WalExclusive,
     ];
@@ -50,12 +56,20 @@ impl Journal {
         matches!(self, Journal::Wal | Journal::WalExclusive)
     }
 
+    /// Whether other connections are locked out.
+    pub fn is_exclusive(self) -> bool {
+        matches!(
+            self,
+            Journal::PersistExclusive | Journal::TruncateExclusive | Journal::WalExclusive
+        )
+    }
+
     /// Its name in SQL.
     pub fn pragma(self) -> &'static str {
         match self {
             Journal::Delete => "DELETE",
-            Journal::Persist => "PERSIST",
-            Journal::Truncate => "TRUNCATE",
+            Journal::Persist | Journal::PersistExclusive => "PERSIST",
+            Journal::Truncate | Journal::TruncateExclusive => "TRUNCATE",
             Journal::Wal | Journal::WalExclusive => "WAL",
         }
     }

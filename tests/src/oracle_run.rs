@@ -117,9 +117,9 @@ impl<'a> Run<'a> {
             Synchronous::Normal => "EXTRA",
             _ => synchronous,
         };
-        let locking = match journal {
-            Journal::WalExclusive => "EXCLUSIVE",
-            _ => "NORMAL",
+        let locking = match journal.is_exclusive() {
+            true => "EXCLUSIVE",
+            false => "NORMAL",
         };
         let connection = connect(self.vfs)?;
         for database in ["main", "aux"] {

@@ -40,11 +40,11 @@ fn main() -> ExitCode {
     for (name, stack) in stacks {
         let bench = Bench { stack, seed };
         let points = points / stacks.len() as u64;
-        let sections: [(&str, Section); 5] = [
+        let sections: [(&str, Section); 6] = [
             ("a test that cannot fail is no test", &unsynced_is_noticed),
             ("what once went wrong", &what_once_went_wrong),
             ("power is lost at any moment of a long run", &|bench| {
-                any_moment_of_long_runs(bench, points * 3 / 4)
+                any_moment_of_long_runs(bench, points * 5 / 8)
             }),
             ("power is lost at every change of a short run", &|bench| {
                 every_change_of_short_runs(bench, points / 4)
@@ -53,6 +53,9 @@ fn main() -> ExitCode {
                 "every operation of a short run fails",
                 &every_operation_fails,
             ),
+            ("an operation fails, and power is lost later", &|bench| {
+                faults_before_power_cuts(bench, points / 8)
+            }),
         ];
         for (title, section) in sections {
             let start = Instant::now();
@@ -240,6 +243,17 @@ fn every_operation_fails(bench: &Bench) -> Tally {
     })
 }
 
+/// An operation fails, and SQLite goes on when it does not care: it does not look at how the end of a transaction over
+/// several databases went. Some time later the power is lost.
+fn faults_before_power_cuts(bench: &Bench, points: u64) -> Tally {
+    let cases = cases();
+    bench.in_parallel(points, |lab, job| {
+        let case = cases[job as usize % cases.len()];
+        let seed = Random::part(bench.seed, 3_000_000 + job).next();
+        lab.faulty_run_cut_short(case, seed)
+    })
+}
+
 /// Every journal mode with every page size, on disks that claim small and large sectors.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -392,6 +406,44 @@ impl Lab {
             if let Err(what) = checked {
                 tally.wrong(case, seed, change, format!("{loss:?}: {what}"));
             }
+        }
+        tally
+    }
+
+    /// A run in which one operation fails, and power is lost at a later change of the disk.
+    fn faulty_run_cut_short(&mut self, case: Case, seed: u64) -> Tally {
+        let mut tally = Tally::default();
+        let Machine { world, vfs } = &self.program;
+        let mut random = Random::part(seed, 4);
+        world.clear(case.disk());
+        world.crash_at(20 + random.below(400));
+        world.inject(Fault {
+            nth: 1 + random.below(800),
+            kind: FaultKind::IoError,
+            persistent: false,
+        });
+        let mut run = Run::new(case, world, vfs, seed);
+        let result = run.steps(LONG_RUN_STEPS / 2);
+        let operation = world.fault_struck();
+        tally.faults += u64::from(world.faults_injected() > 0);
+        let states = run.into_states();
+        let progress = world.progress();
+        world.power_cycle(Loss::random(&mut random), random.next());
+        let checked = match result {
+            Err(Stopped::Wrong(what)) => Err(what),
+            Ok(()) | Err(Stopped::Reported(_)) => check_restart(
+                &self.program,
+                case,
+                &states,
+                progress,
+                &mut random,
+                &mut tally,
+            ),
+        };
+        match checked {
+            Err(_) if self.is_sqlite_alone() => tally.sqlites_own += 1,
+            Err(what) => tally.wrong(case, seed, 0, format!("{operation:?} failed: {what}")),
+            Ok(()) => {}
         }
         tally
     }

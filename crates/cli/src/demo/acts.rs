@@ -423,4 +423,4 @@ const ODD_CLOCKS: (&str, [&str; 3]) = (
 /// Both slots of the keyring.
 const KEYRING_LEN: usize = 2 * 16384;
 /// Much longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);

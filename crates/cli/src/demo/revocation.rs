@@ -198,4 +198,4 @@ const FENCE_MAX: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_millis(300);
 const OUTAGE: Duration = Duration::from_secs(1);
 /// Much longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
