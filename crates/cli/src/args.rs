@@ -155,14 +155,20 @@ pub(crate) enum Sqlite {
     /// The copy is readable by its owner alone and gets its name when it is complete, durable and was read back. That it was
     /// made is in the audit log, as backup.created, before it gets its name.
     Unseal(Unseal),
+    /// Make a sealed copy of a sealed database, with other keys, layers or another suite
+    ///
+    /// The copy has data keys of its own, and the keys, layers and suite that are given now, as at the first sealing: with
+    /// --infrastructure it gets a second layer, without it has one. Nothing is written in the open. The copy gets its name when it is complete, durable and was read back; that it was made is in the source's audit
+    /// log, as backup.created, before.
+    Reseal(Seal),
     /// Ask a sealed database in SQL
     Shell(Shell),
 }
 
-/// `sqlite seal`
+/// `sqlite seal` and `sqlite reseal`
 #[derive(Args)]
 pub(crate) struct Seal {
-    /// The plain database
+    /// The database
     pub(crate) source: PathBuf,
     /// The sealed copy, which must not exist
     pub(crate) target: PathBuf,

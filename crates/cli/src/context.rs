@@ -79,6 +79,20 @@ impl Context {
         Ok(self.settings.opener_with(self.vaults.clone())?)
     }
 
+    /// An opener for a store that is to come under the keys on the command line. Which keys it is under now, only the
+    /// environment may say.
+    ///
+    /// # Errors
+    /// As [`Context::opener`].
+    pub(crate) fn opener_of_source(&self) -> Result<Opener, Failure> {
+        let mut settings = self.settings.clone();
+        let environment = Settings::from_environment()?;
+        settings.customer = environment.customer;
+        settings.infrastructure = environment.infrastructure;
+        settings.suite = environment.suite;
+        Ok(settings.opener_with(self.vaults.clone())?)
+    }
+
     /// A key's name as it was typed.
     ///
     /// # Errors

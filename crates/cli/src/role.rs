@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::args::{Audit, Command, Key, Sqlite};
+use crate::args::{Audit, Command, Key};
 use crate::failure::Failure;
 
 /// A person's duty.
@@ -94,7 +94,7 @@ pub(crate) fn power(command: &Command) -> Option<Power> {
         Command::Key(_) | Command::Rotate(_) | Command::Rekey(_) | Command::Restore(_) => {
             Power::ChangeKeys
         }
-        Command::Sqlite(Sqlite::Seal(_) | Sqlite::Unseal(_) | Sqlite::Shell(_)) => Power::SeeData,
+        Command::Sqlite(_) => Power::SeeData,
         Command::Scrub(_) => Power::RunStores,
         Command::Revalidate(_) | Command::Drill(_) | Command::Doctor(_) => Power::AskVaults,
     })
@@ -142,6 +142,7 @@ mod tests {
         &["key", "enable", "file:k"],
         &["sqlite", "seal", "a", "b"],
         &["sqlite", "unseal", "a", "b"],
+        &["sqlite", "reseal", "a", "b"],
         &["sqlite", "shell", "a"],
         &["status", "a"],
         &["rotate", "kek", "a"],
@@ -192,6 +193,7 @@ c-- key disable file:k
 c-- key enable file:k
 -o- sqlite seal a b
 -o- sqlite unseal a b
+-o- sqlite reseal a b
 -o- sqlite shell a
 coa status a
 c-- rotate kek a

@@ -15,6 +15,7 @@ mod revalidate;
 mod rotate_kek;
 mod scrub;
 mod shell;
+mod sqlite_reseal;
 mod sqlite_seal;
 mod sqlite_unseal;
 mod status;
@@ -27,7 +28,7 @@ use crate::demo;
 use crate::failure::Failure;
 
 pub(crate) use audit_show::sentence;
-pub(crate) use sqlite_unseal::record as record_unsealing;
+pub(crate) use sqlite_unseal::record as record_copy;
 pub(crate) use status::suite_in_words;
 
 /// Runs a command.
@@ -48,6 +49,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Audit(Audit::Prove(options)) => return audit_prove::run(context, &options),
         Command::Key(command) => key::run(context, &command)?,
         Command::Sqlite(Sqlite::Seal(options)) => sqlite_seal::run(context, &options)?,
+        Command::Sqlite(Sqlite::Reseal(options)) => sqlite_reseal::run(context, &options)?,
         Command::Sqlite(Sqlite::Unseal(options)) => sqlite_unseal::run(context, &options)?,
         Command::Status(options) => status::run(context, &options)?,
         Command::Rotate(Rotate::Kek(options)) => rotate_kek::run(context, &options)?,

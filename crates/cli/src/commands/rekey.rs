@@ -2,7 +2,6 @@
 
 use cofferdam_keys::Layer;
 use cofferdam_sealed_file::Custodian;
-use cofferdam_wiring::Settings;
 use serde_json::json;
 
 use super::rotate_kek;
@@ -19,13 +18,7 @@ pub(crate) fn run(context: &Context, options: &Store) -> Result<Answer, Failure>
         ));
     }
     let path = absolute(&options.store);
-    // The names on the command line are where to go. Where the store comes from, only the environment may say.
-    let mut settings = context.settings.clone();
-    let environment = Settings::from_environment()?;
-    settings.customer = environment.customer;
-    settings.infrastructure = environment.infrastructure;
-    settings.suite = environment.suite;
-    let opener = settings.opener_with(context.vaults.clone())?;
+    let opener = context.opener_of_source()?;
     let mut custodian =
         Custodian::open(&opener, &path).map_err(|error| Failure::from(error).about(&path))?;
     let there = custodian.keyring().suite().layers().to_vec();

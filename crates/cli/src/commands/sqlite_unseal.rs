@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, options: &Unseal) -> Result<Answer, Failure
     let copy = unseal(&snapshot, &target, &mut |done, total| {
         progress.at(done, total)
     })?;
-    record(&opener, &source, &target, &copy)?;
+    record(&opener, &source, &target, &copy, "unsealed")?;
     let (bytes, sha256) = (copy.bytes(), hex(&copy.sha256()));
     copy.publish()?;
     Ok(Answer {
@@ -53,7 +53,7 @@ pub(crate) fn run(context: &Context, options: &Unseal) -> Result<Answer, Failure
     })
 }
 
-/// That plaintext comes into being is on record before it has a name.
+/// That a copy comes into being, in the open or under other keys, is on record before it has a name.
 ///
 /// # Errors
 /// The log is missing or cannot be written.
@@ -62,6 +62,7 @@ pub(crate) fn record(
     source: &Path,
     target: &Path,
     copy: &Transfer,
+    how: &str,
 ) -> Result<(), Failure> {
     if opener.audit == AuditPlace::Nowhere {
         return Ok(());
@@ -74,7 +75,7 @@ pub(crate) fn record(
         ..Object::new(ObjectKind::Backup)
     };
     let event = Event::new(Action::BackupCreated, Outcome::Success)
-        .with_reason("unsealed")
+        .with_reason(how)
         .with_object(object);
     let recorded = store::log(opener, source, &unlocked).and_then(|log| Ok(log.record(&event)?));
     recorded.map_err(|failure| Failure {

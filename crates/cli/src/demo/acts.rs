@@ -397,7 +397,7 @@ fn bring_back(stage: &Stage, telling: &mut Telling) -> Result<(), Failure> {
     let copy = unseal(&snapshot, &target, &mut |done, total| {
         progress.at(done, total)
     })?;
-    crate::commands::record_unsealing(&opener, &stage.sealed_path(), &target, &copy)?;
+    crate::commands::record_copy(&opener, &stage.sealed_path(), &target, &copy, "unsealed")?;
     copy.publish()?;
     let (before, after) = (read(&stage.plain_path())?, read(&target)?);
     telling.check(
