@@ -99,7 +99,7 @@ impl AuditLog {
         clock: Clock,
     ) -> Result<AuditLog, AuditError> {
         let state = {
-            let _held = Held::take(lock.as_ref())?;
+            let _held = Held::take(lock.as_ref(), &*files)?;
             open(&*files, &signer)?
         };
         let state = Mutex::new(Some(state));
@@ -142,7 +142,7 @@ impl AuditLog {
     pub fn checkpoint(&self) -> Result<Checkpoint, AuditError> {
         let mut held = self.state.lock().map_err(|_| AuditError::Poisoned)?;
         let known = held.as_ref().ok_or(AuditError::Poisoned)?;
-        let _lock = Held::take(self.lock.as_ref())?;
+        let _lock = Held::take(self.lock.as_ref(), &*self.files)?;
         let state = self.refresh(known)?;
         let checkpoint = state.checkpoint.clone();
         *held = Some(state);
@@ -157,7 +157,7 @@ impl AuditLog {
     pub fn record_all(&self, events: &[Event]) -> Result<Range<u64>, AuditError> {
         let mut held = self.state.lock().map_err(|_| AuditError::Poisoned)?;
         let known = held.as_ref().ok_or(AuditError::Poisoned)?;
-        let _lock = Held::take(self.lock.as_ref())?;
+        let _lock = Held::take(self.lock.as_ref(), &*self.files)?;
         let before = self.refresh(known)?;
         let first = before.checkpoint.size();
         let entries = self.encode(first, events)?;
@@ -371,9 +371,11 @@ fn create_durably(dir: &Path) -> std::io::Result<()> {
 struct Held<'a>(Option<&'a File>);
 
 impl<'a> Held<'a> {
-    fn take(lock: Option<&'a File>) -> Result<Held<'a>, AuditError> {
+    fn take(lock: Option<&'a File>, files: &dyn Files) -> Result<Held<'a>, AuditError> {
         if let Some(file) = lock {
-            crate::lock::take(file).map_err(io("lock", "lock"))?;
+            // Whoever appends replaces the checkpoint.
+            let stage = || load::optional(files, CHECKPOINT).ok().flatten();
+            crate::lock::take(file, stage).map_err(io("lock", "lock"))?;
         }
         Ok(Held(lock))
     }

@@ -96,7 +96,8 @@ impl Refusals {
         let mut options = File::options();
         let file = options.read(true).append(true).create(true);
         let file = file.open(self.dir.join(FILE)).map_err(io("open", FILE))?;
-        crate::lock::take(&file).map_err(io("lock", FILE))?;
+        crate::lock::take(&file, || file.metadata().map(|it| it.len()).ok())
+            .map_err(io("lock", FILE))?;
         Ok(file)
     }
 }
