@@ -161,8 +161,8 @@ fn unsynced_is_noticed(bench: &Bench) -> Tally {
     sum
 }
 
-/// Scenarios that damaged databases before journals began anew (sealed pages of a transaction before the last came back, or a journal
-/// that SQLite could not cut).
+/// Scenarios that damaged databases: sealed pages of a transaction before the last came back, a journal could not be cut, a record
+/// was not made durable because the write before it had failed.
 fn what_once_went_wrong(bench: &Bench) -> Tally {
     let case = |journal, synchronous, page_size, sector_size| Case {
         journal,
@@ -173,6 +173,7 @@ fn what_once_went_wrong(bench: &Bench) -> Tally {
     let extra = case(Journal::Persist, Synchronous::Extra, 512, 4096);
     let full = case(Journal::Persist, Synchronous::Full, 512, 512);
     let truncate = case(Journal::Truncate, Synchronous::Full, 1024, 512);
+    let delete = case(Journal::Delete, Synchronous::Full, 4096, 512);
     let mut lab = Lab::new(bench.stack);
     let mut sum = Tally::default();
     for (case, seed) in [
@@ -185,6 +186,7 @@ fn what_once_went_wrong(bench: &Bench) -> Tally {
     for (case, kind, persistent, seed) in [
         (full, FaultKind::IoError, false, 6_958_197_975_871_289_475),
         (full, FaultKind::Full, true, 12_848_969_978_779_893_993),
+        (delete, FaultKind::Full, false, 17_272_545_847_089_838_333),
         (
             truncate,
             FaultKind::IoError,

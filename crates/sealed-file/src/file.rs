@@ -65,6 +65,9 @@ pub struct SealedFile<D> {
     records: Records,
     /// The record in memory says something that the one on the disk does not.
     record_changed: bool,
+    /// The record must be durable before the next frame of a log is written: it takes back what an older one requires. Stays
+    /// until a sync has succeeded, whatever failed in between.
+    record_first: bool,
     /// Another handle may have changed the record.
     record_stale: bool,
     pages: Option<Pages>,
@@ -122,6 +125,7 @@ impl<D: Disk> SealedFile<D> {
             setup,
             record,
             record_changed: false,
+            record_first: false,
             record_stale: true,
             pages: None,
             run: Run::default(),

@@ -62,24 +62,20 @@ impl<D: Disk> SealedFile<D> {
     pub(super) fn write_log_run(&mut self) -> Result<(), Error> {
         let (start, end) = (self.run.start(), self.run.end());
         let appends = self.setup.kind == FileKind::WriteAheadLog || end >= self.record.length;
-        let made = self.records.is_absent();
-        let step = self.record.generation / GENERATION_STEP;
         if let Some(synced) = self.synced.take() {
             self.record_synced(synced.min(start));
         }
         self.claim_generation(start)?;
         let plan = self.plan_homes()?;
         let geometry = self.pages()?.0.geometry();
-        let mut sync = self.extend_log(start, end, geometry);
-        sync |= !made && self.record.generation / GENERATION_STEP != step;
+        self.record_first |= self.extend_log(start, end, geometry);
         // Invariant 4. When the record is another handle's, this also syncs what that one wrote.
         self.record_changed |= !std::mem::replace(&mut self.writing, true);
         self.store_record()?;
-        sync |= plan
-            .kept
-            .iter()
-            .any(|kept| kept.replaces && self.unsynced.endangers(kept.page.as_u64()));
-        if sync {
+        let mut kept = plan.kept.iter();
+        let endangers =
+            kept.any(|kept| kept.replaces && self.unsynced.endangers(kept.page.as_u64()));
+        if self.record_first || endangers {
             self.sync_disk()?;
         }
         for kept in &plan.kept {
@@ -203,6 +199,8 @@ impl<D: Disk> SealedFile<D> {
             return Err(Error::TooLong);
         }
         if generation != self.record.generation {
+            let steps = generation / GENERATION_STEP != self.record.generation / GENERATION_STEP;
+            self.record_first |= steps && !self.records.is_absent();
             self.record.generation = generation;
             self.record_changed = true;
         }

@@ -126,6 +126,7 @@ impl<D: Disk> SealedFile<D> {
         })?;
         self.records.synced();
         self.unsynced.synced();
+        self.record_first &= self.record_changed;
         Ok(())
     }
 }
