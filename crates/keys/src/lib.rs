@@ -26,6 +26,7 @@ mod data_keys;
 mod derive;
 mod encoding;
 mod error;
+mod hooked_vault;
 mod ids;
 mod keyring;
 mod lease;
@@ -50,6 +51,7 @@ pub use encoding::{
     WRAP_COUNT_MAX,
 };
 pub use error::KeysError;
+pub use hooked_vault::{HookedVault, UnwrapHook};
 pub use ids::{DekId, FileId, NotAnId, StoreId};
 pub use keyring::{Keyring, NewKeyring, Pins, UncheckedKeyring};
 pub use lease::{

@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cofferdam_keys::{
-    KeyDescription, KeyUri, KeyVault, KeyVersion, NoSuchVault, Refusal, Secret, VaultRequest,
-    VaultSet, VersionDescription, WRAPPED_ROOT_LEN, WrapContext, Wrapped,
+    HookedVault, KeyUri, KeyVault, KeyVersion, NoSuchVault, Refusal, Secret, UnwrapHook,
+    VaultRequest, VaultSet, WRAPPED_ROOT_LEN, WrapContext, Wrapped,
 };
 
 /// Vaults that take note of what they are asked.
 pub(crate) struct Calls<'a> {
     vaults: &'a dyn VaultSet,
-    made: Arc<Mutex<Vec<Call>>>,
+    made: Arc<Made>,
 }
 
 /// An unwrap.
@@ -32,52 +32,42 @@ impl<'a> Calls<'a> {
     }
 
     pub(crate) fn made(&self) -> Vec<Call> {
-        lock(&self.made).clone()
+        self.made.lock().clone()
     }
 }
 
 impl VaultSet for Calls<'_> {
     fn vault(&self, key: &KeyUri) -> Result<Arc<dyn KeyVault>, NoSuchVault> {
-        Ok(Arc::new(Noting {
-            vault: self.vaults.vault(key)?,
-            key: key.clone(),
-            made: Arc::clone(&self.made),
-        }))
+        let vault = self.vaults.vault(key)?;
+        Ok(Arc::new(HookedVault::new(vault, key, self.made.clone())))
     }
 }
 
-struct Noting {
-    vault: Arc<dyn KeyVault>,
-    key: KeyUri,
-    made: Arc<Mutex<Vec<Call>>>,
+#[derive(Default)]
+struct Made(Mutex<Vec<Call>>);
+
+impl Made {
+    fn lock(&self) -> MutexGuard<'_, Vec<Call>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl KeyVault for Noting {
-    fn describe(&self) -> Result<KeyDescription, Refusal> {
-        self.vault.describe()
-    }
-
-    fn wrap(
-        &self,
-        root: &Secret<WRAPPED_ROOT_LEN>,
-        context: &WrapContext,
-    ) -> Result<Wrapped, Refusal> {
-        self.vault.wrap(root, context)
-    }
-
+impl UnwrapHook for Made {
     fn unwrap(
         &self,
+        vault: &dyn KeyVault,
+        key: &KeyUri,
         wrapped: &Wrapped,
         context: &WrapContext,
     ) -> Result<Secret<WRAPPED_ROOT_LEN>, Refusal> {
-        let before = self.vault.last_request();
-        let answer = self.vault.unwrap(wrapped, context);
-        let request = self.vault.last_request();
+        let before = vault.last_request();
+        let answer = vault.unwrap(wrapped, context);
+        let request = vault.last_request();
         // Refused without asking: nobody else has that on record.
         let asked = request.is_none() || request != before;
         if asked {
-            lock(&self.made).push(Call {
-                key: self.key.clone(),
+            self.lock().push(Call {
+                key: key.clone(),
                 version: wrapped.version.clone(),
                 allowed: answer.is_ok(),
                 request,
@@ -85,16 +75,4 @@ impl KeyVault for Noting {
         }
         answer
     }
-
-    fn versions(&self) -> Result<Vec<VersionDescription>, Refusal> {
-        self.vault.versions()
-    }
-
-    fn last_request(&self) -> Option<VaultRequest> {
-        self.vault.last_request()
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

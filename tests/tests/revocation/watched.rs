@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use cofferdam_keys::{
-    KeyDescription, KeyUri, KeyVault, NoSuchVault, Refusal, Secret, VaultRequest, VaultSet,
-    VersionDescription, WRAPPED_ROOT_LEN, WrapContext, Wrapped,
+    HookedVault, KeyUri, KeyVault, NoSuchVault, Refusal, Secret, UnwrapHook, VaultSet,
+    WRAPPED_ROOT_LEN, WrapContext, Wrapped,
 };
 
 use cofferdam_tests::memory::MASK;
@@ -13,14 +13,7 @@ use cofferdam_tests::memory::MASK;
 #[derive(Clone)]
 pub(crate) struct Watched {
     vaults: Arc<dyn VaultSet>,
-    notes: Arc<Mutex<Notes>>,
-}
-
-#[derive(Default)]
-struct Notes {
-    noes: Vec<Instant>,
-    /// What was unwrapped, masked.
-    roots: Vec<[u8; 32]>,
+    notes: Arc<Notes>,
 }
 
 impl Watched {
@@ -32,75 +25,57 @@ impl Watched {
     }
 
     pub(crate) fn reset(&self) {
-        self.notes.lock().unwrap().noes.clear();
+        self.notes.noes.lock().unwrap().clear();
     }
 
     /// When the second *no* in a row was said.
     pub(crate) fn confirmed(&self) -> Option<Instant> {
-        self.notes.lock().unwrap().noes.get(1).copied()
+        self.notes.noes.lock().unwrap().get(1).copied()
     }
 
     pub(crate) fn masked_roots(&self) -> Vec<[u8; 32]> {
-        self.notes.lock().unwrap().roots.clone()
-    }
-
-    fn note(&self, answer: &Result<Secret<WRAPPED_ROOT_LEN>, Refusal>) {
-        let mut notes = self.notes.lock().unwrap();
-        match answer {
-            Ok(root) => {
-                let (root, _) = root.expose().split_first_chunk::<32>().unwrap();
-                let masked = root.map(|byte| byte ^ MASK);
-                if !notes.roots.contains(&masked) {
-                    notes.roots.push(masked);
-                }
-            }
-            Err(_) => notes.noes.push(Instant::now()),
-        }
+        self.notes.roots.lock().unwrap().clone()
     }
 }
 
 impl VaultSet for Watched {
     fn vault(&self, key: &KeyUri) -> Result<Arc<dyn KeyVault>, NoSuchVault> {
-        Ok(Arc::new(WatchedVault {
-            watched: self.clone(),
-            vault: self.vaults.vault(key)?,
-        }))
+        let vault = self.vaults.vault(key)?;
+        Ok(Arc::new(HookedVault::new(vault, key, self.notes.clone())))
     }
 }
 
-struct WatchedVault {
-    watched: Watched,
-    vault: Arc<dyn KeyVault>,
+#[derive(Default)]
+struct Notes {
+    noes: Mutex<Vec<Instant>>,
+    /// What was unwrapped, masked.
+    roots: Mutex<Vec<[u8; 32]>>,
 }
 
-impl KeyVault for WatchedVault {
-    fn describe(&self) -> Result<KeyDescription, Refusal> {
-        self.vault.describe()
-    }
-
-    fn wrap(
-        &self,
-        root: &Secret<WRAPPED_ROOT_LEN>,
-        context: &WrapContext,
-    ) -> Result<Wrapped, Refusal> {
-        self.vault.wrap(root, context)
-    }
-
+impl UnwrapHook for Notes {
     fn unwrap(
         &self,
+        vault: &dyn KeyVault,
+        _: &KeyUri,
         wrapped: &Wrapped,
         context: &WrapContext,
     ) -> Result<Secret<WRAPPED_ROOT_LEN>, Refusal> {
-        let answer = self.vault.unwrap(wrapped, context);
-        self.watched.note(&answer);
+        let answer = vault.unwrap(wrapped, context);
+        match &answer {
+            Ok(root) => self.note_root(root),
+            Err(_) => self.noes.lock().unwrap().push(Instant::now()),
+        }
         answer
     }
+}
 
-    fn versions(&self) -> Result<Vec<VersionDescription>, Refusal> {
-        self.vault.versions()
-    }
-
-    fn last_request(&self) -> Option<VaultRequest> {
-        self.vault.last_request()
+impl Notes {
+    fn note_root(&self, root: &Secret<WRAPPED_ROOT_LEN>) {
+        let (root, _) = root.expose().split_first_chunk::<32>().unwrap();
+        let masked = root.map(|byte| byte ^ MASK);
+        let mut roots = self.roots.lock().unwrap();
+        if !roots.contains(&masked) {
+            roots.push(masked);
+        }
     }
 }
