@@ -389,22 +389,9 @@ impl Lab {
                 }
                 return tally;
             }
-            let states = run.into_states();
-            let progress = world.progress();
             let loss = Loss::random(&mut random);
-            world.power_cycle(loss, random.next());
-            let checked = match result {
-                // The change may have been the very last one, which needs no acknowledgement.
-                Ok(()) | Err(Stopped::Reported(_)) => check_restart(
-                    &self.program,
-                    case,
-                    &states,
-                    progress,
-                    &mut random,
-                    &mut tally,
-                ),
-                Err(Stopped::Wrong(what)) => Err(what),
-            };
+            let left = (run.into_states(), result, loss);
+            let checked = lose_power(&self.program, case, left, &mut random, &mut tally);
             if let Err(what) = checked {
                 tally.wrong(case, seed, change, format!("{loss:?}: {what}"));
             }
@@ -428,20 +415,8 @@ impl Lab {
         let result = run.steps(LONG_RUN_STEPS / 2);
         let operation = world.fault_struck();
         tally.faults += u64::from(world.faults_injected() > 0);
-        let states = run.into_states();
-        let progress = world.progress();
-        world.power_cycle(Loss::random(&mut random), random.next());
-        let checked = match result {
-            Err(Stopped::Wrong(what)) => Err(what),
-            Ok(()) | Err(Stopped::Reported(_)) => check_restart(
-                &self.program,
-                case,
-                &states,
-                progress,
-                &mut random,
-                &mut tally,
-            ),
-        };
+        let left = (run.into_states(), result, Loss::random(&mut random));
+        let checked = lose_power(&self.program, case, left, &mut random, &mut tally);
         match checked {
             Err(_) if self.is_sqlite_alone() => tally.sqlites_own += 1,
             Err(what) => tally.wrong(case, seed, 0, format!("{operation:?} failed: {what}")),
@@ -495,6 +470,25 @@ impl Lab {
             }
         }
         tally
+    }
+}
+
+/// Lets a machine lose power after a run that ended like this, and checks what it finds when it starts again.
+fn lose_power(
+    machine: &Machine,
+    case: Case,
+    (states, ended, loss): (Vec<Committed>, Result<(), Stopped>, Loss),
+    random: &mut Random,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let progress = machine.world.progress();
+    machine.world.power_cycle(loss, random.next());
+    match ended {
+        Err(Stopped::Wrong(what)) => Err(what),
+        // The last change may have been one that needs no acknowledgement.
+        Ok(()) | Err(Stopped::Reported(_)) => {
+            check_restart(machine, case, &states, progress, random, tally)
+        }
     }
 }
 
