@@ -8,21 +8,26 @@
 //! 3. A changed keyring has a higher sequence than the one it was made from.
 //! 4. A root that a vault wrapped has been unwrapped again before the wrap is accepted.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod deks;
+mod pins;
+mod roots;
+
+use std::collections::BTreeMap;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::{hmac, key_wrap};
+use aws_lc_rs::hmac;
 use cofferdam_audit::UnixTime;
-use key_wrap::KeyWrap;
-use zeroize::Zeroize;
 
 use crate::derive::{self, LABEL_KEYRING_MAC};
-use crate::encoding::{Contents, MAC_LEN, WRAPPED_DEK_LEN, WrappedDek};
+use crate::encoding::{Contents, MAC_LEN, WRAPPED_DEK_LEN};
 use crate::{
-    BLOB_LEN_MAX, DEK_COUNT_MAX, DataKeys, Dek, DekId, DekRecord, DekState, KEYRING_LEN, KeyUri,
-    KeysError, Layer, Reason, Refusal, RootWrap, Secret, Sequence, StoreId, Suite, VaultSet,
-    WRAPPED_ROOT_LEN, WrapContext,
+    DEK_COUNT_MAX, DataKeys, Dek, DekId, DekRecord, DekState, KEYRING_LEN, KeyUri, KeysError,
+    Layer, RootWrap, Secret, Sequence, StoreId, Suite, VaultSet,
 };
+
+use deks::{new_dek, unwrap_dek};
+pub use pins::Pins;
+use roots::{open_root, wrap_root};
 
 /// A keyring as read from disk. It has a keyring's structure; whether anything in it is true shows
 /// only when [`UncheckedKeyring::unlock`] has asked the vaults.
@@ -31,17 +36,6 @@ pub struct UncheckedKeyring {
     slot: Box<[u8; KEYRING_LEN]>,
     body_len: usize,
     total_len: usize,
-}
-
-/// The keys that a store's layers must be under. A keyring that names other keys is refused before any
-/// vault is called.
-///
-/// Roots that are wrapped by an algorithm that does not authenticate need more: see [`Pins::vouch_for`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pins {
-    keys: BTreeMap<Layer, KeyUri>,
-    commitments: BTreeSet<[u8; 32]>,
-    any_commitment: bool,
 }
 
 /// What a new store is to be.
@@ -66,72 +60,6 @@ pub struct Keyring {
     /// In the order of the suite's layers.
     roots: Vec<Secret<32>>,
     slot: Box<[u8; KEYRING_LEN]>,
-}
-
-impl Pins {
-    /// No expectation: whatever key the keyring names is asked for.
-    pub fn none() -> Self {
-        Self::default()
-    }
-
-    /// Also expects this layer to be there and to be under this key.
-    #[must_use]
-    pub fn with(mut self, layer: Layer, key: KeyUri) -> Self {
-        self.keys.insert(layer, key);
-        self
-    }
-
-    /// Also expects this root, known by its public commitment.
-    #[must_use]
-    pub fn with_commitment(mut self, commitment: [u8; 32]) -> Self {
-        self.commitments.insert(commitment);
-        self
-    }
-
-    /// Takes every root for the right one.
-    #[must_use]
-    pub fn with_any_commitment(mut self) -> Self {
-        self.any_commitment = true;
-        self
-    }
-
-    /// Whether a root is known to be the right one: its wrap can only have been made by who may use the key, or its commitment is
-    /// expected.
-    ///
-    /// Whoever has the public key of an RSA pair can wrap a root of their own choice, put it in place of a store, and read all that is
-    /// written to it from then on. So such a root counts only when somebody says that it is the one
-    /// (cryptography reference, section 7.3).
-    #[must_use]
-    pub fn vouch_for(&self, wrap: &RootWrap) -> bool {
-        wrap.wrapped.algorithm.authenticates()
-            || self.any_commitment
-            || self.commitments.contains(&wrap.commitment)
-    }
-
-    /// The key that a layer must be under, if one is expected.
-    #[must_use]
-    pub fn key(&self, layer: Layer) -> Option<&KeyUri> {
-        self.keys.get(&layer)
-    }
-
-    fn check(&self, contents: &Contents) -> Result<(), KeysError> {
-        for (&layer, expected) in &self.keys {
-            let refuse = |found| {
-                Err(KeysError::Pinned {
-                    layer,
-                    expected: expected.clone(),
-                    found,
-                })
-            };
-            if contents.wraps_of(layer).next().is_none() {
-                return refuse(None);
-            }
-            if let Some(other) = contents.wraps_of(layer).find(|wrap| wrap.key != *expected) {
-                return refuse(Some(other.key.clone()));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl UncheckedKeyring {
@@ -490,90 +418,6 @@ impl Keyring {
     }
 }
 
-/// Unwraps one layer's root, and checks that it is this store's and this layer's.
-fn open_root(
-    contents: &Contents,
-    layer: Layer,
-    vaults: &dyn VaultSet,
-) -> Result<Secret<32>, KeysError> {
-    let context = WrapContext {
-        store: contents.store,
-        layer,
-    };
-    let mut outage = None;
-    for wrap in contents.wraps_of(layer) {
-        match vaults.vault(&wrap.key)?.unwrap(&wrap.wrapped, &context) {
-            Ok(bound_root) => return check_root(&bound_root, wrap, contents.store),
-            Err(refusal) if matches!(refusal.reason, Reason::Unreachable | Reason::Throttled) => {
-                outage = outage.or(Some(refusal));
-            }
-            Err(refusal) => return Err(refusal.into()),
-        }
-    }
-    Err(outage.map_or(
-        KeysError::Structure {
-            field: "layer without a wrap",
-        },
-        KeysError::Refused,
-    ))
-}
-
-/// The root within what a vault unwrapped. Both comparisons are made, in constant time.
-fn check_root(
-    bound_root: &Secret<WRAPPED_ROOT_LEN>,
-    wrap: &RootWrap,
-    store: StoreId,
-) -> Result<Secret<32>, KeysError> {
-    let (root, binding) = bound_root.expose().split_at(32);
-    let root = Secret::fill_with(|place| place.copy_from_slice(root));
-    let bound = verify_slices_are_equal(binding, &derive::root_binding(wrap.layer, store));
-    let committed = verify_slices_are_equal(
-        &derive::root_commitment(&root, wrap.layer, store),
-        &wrap.commitment,
-    );
-    match (bound, committed) {
-        (Ok(()), Ok(())) => Ok(root),
-        _ => Err(KeysError::NotAuthentic),
-    }
-}
-
-/// Has a vault wrap a root, and unwrap it again: a wrap that does not open would be found out too late.
-fn wrap_root(
-    root: &Secret<32>,
-    layer: Layer,
-    store: StoreId,
-    key: &KeyUri,
-    vaults: &dyn VaultSet,
-    now: UnixTime,
-) -> Result<RootWrap, KeysError> {
-    let bound_root = Secret::fill_with(|place| {
-        place[..32].copy_from_slice(root.expose());
-        place[32..].copy_from_slice(&derive::root_binding(layer, store));
-    });
-    let context = WrapContext { store, layer };
-    let vault = vaults.vault(key)?;
-    let wrapped = vault.wrap(&bound_root, &context)?;
-    let unwrapped = vault.unwrap(&wrapped, &context)?;
-    let same = verify_slices_are_equal(unwrapped.expose(), bound_root.expose()).is_ok();
-    if !same || !(1..=BLOB_LEN_MAX).contains(&wrapped.blob.len()) {
-        return Err(KeysError::Refused(Refusal {
-            reason: Reason::Corrupt,
-            key: key.clone(),
-            version: Some(wrapped.version),
-            detail: "the vault did not give back what it had just wrapped".to_owned(),
-            retry_after: None,
-        }));
-    }
-    let commitment = derive::root_commitment(root, layer, store);
-    Ok(RootWrap {
-        layer,
-        key: key.clone(),
-        wrapped,
-        wrapped_at: now.seconds,
-        commitment,
-    })
-}
-
 /// Two layers under one key would be one wall.
 fn check_apart(wraps: &[RootWrap], layer: Layer, key: &KeyUri) -> Result<(), KeysError> {
     if wraps
@@ -583,61 +427,6 @@ fn check_apart(wraps: &[RootWrap], layer: Layer, key: &KeyUri) -> Result<(), Key
         return Err(KeysError::SameKeyTwice { key: key.clone() });
     }
     Ok(())
-}
-
-fn new_dek(
-    id: DekId,
-    layers: &[Layer],
-    store: StoreId,
-    roots: &[Secret<32>],
-    now: UnixTime,
-) -> Result<DekRecord, KeysError> {
-    let mut wrapped = Vec::with_capacity(layers.len());
-    for (&layer, root) in layers.iter().zip(roots) {
-        let dek = Secret::random()?;
-        let commitment = derive::dek_commitment(&dek, layer, store, id);
-        let wrapping_key = derive::key_wrapping_key(root, layer, store);
-        wrapped.push(WrappedDek {
-            wrapped: wrap_dek(&wrapping_key, &dek),
-            commitment,
-        });
-    }
-    Ok(DekRecord {
-        id,
-        state: DekState::Active,
-        created_at: now.seconds,
-        retired_at: 0,
-        destroyed_at: 0,
-        layers: wrapped,
-    })
-}
-
-fn wrap_dek(wrapping_key: &Secret<32>, dek: &Secret<32>) -> [u8; WRAPPED_DEK_LEN] {
-    let mut wrapped = [0; WRAPPED_DEK_LEN];
-    let len = kek(wrapping_key)
-        .wrap(dek.expose(), &mut wrapped)
-        .expect("32 bytes wrap to 40")
-        .len();
-    assert_eq!(len, WRAPPED_DEK_LEN);
-    wrapped
-}
-
-fn unwrap_dek(
-    wrapping_key: &Secret<32>,
-    wrapped: &[u8; WRAPPED_DEK_LEN],
-) -> Result<Secret<32>, KeysError> {
-    // The module wants room for the integrity block too.
-    let mut room = [0; WRAPPED_DEK_LEN];
-    let dek = match kek(wrapping_key).unwrap(wrapped, &mut room) {
-        Ok(dek) if dek.len() == 32 => Ok(Secret::fill_with(|place| place.copy_from_slice(dek))),
-        _ => Err(KeysError::NotAuthentic),
-    };
-    room.zeroize();
-    dek
-}
-
-fn kek(key: &Secret<32>) -> key_wrap::AesKek {
-    key_wrap::AesKek::new(&key_wrap::AES_256, key.expose()).expect("32 bytes are an AES-256 key")
 }
 
 fn keyring_mac(root: &Secret<32>, layer: Layer, store: StoreId, body: &[u8]) -> hmac::Tag {
