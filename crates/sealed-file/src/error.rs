@@ -20,8 +20,15 @@ pub enum Error {
     },
     /// Another custodian is changing the store's keys.
     Busy,
+    /// The list of a volume's files is none.
+    CatalogueAltered,
     /// The store is closed because of one of its keys.
     Fenced(std::sync::Arc<cofferdam_keys::Fenced>),
+    /// Somebody has the volume open.
+    Held {
+        /// Who, in their own words.
+        by: String,
+    },
     /// The disk failed.
     Io {
         /// What was being done, as a verb phrase.
@@ -29,6 +36,8 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Something that was durable in a volume's journal is gone.
+    JournalDamaged(crate::volume::JournalDamage),
     /// The keyring or the vault does not give the keys.
     Keys(KeysError),
     /// An earlier write or sync of this file failed. It takes no writes until it is opened again.
@@ -38,6 +47,12 @@ pub enum Error {
         /// What, as a sentence.
         what: &'static str,
     },
+    /// A file of the volume has this name already.
+    NameTaken,
+    /// The volume has no file of this name.
+    NoSuchFile,
+    /// A name of a file has 1 to 4096 bytes, of which none is zero.
+    NotAName,
     /// The bytes are not a sealed file: there is no keyring at their head.
     NotSealed {
         /// They are a plain SQLite database.
@@ -97,7 +112,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Audit(error) => write!(f, "the audit log cannot be written, so nothing was done: {error}"),
+            Error::CatalogueAltered => f.write_str(
+                "the volume's list of files does not read as one; restore the volume from a backup",
+            ),
             Error::Fenced(fenced) => fenced.fmt(f),
+            Error::Held { by } => write!(f, "the volume is open already, by {by}"),
+            Error::JournalDamaged(damage) => damage.fmt(f),
+            Error::NameTaken => f.write_str("the volume has a file of this name already"),
+            Error::NoSuchFile => f.write_str("the volume has no file of this name"),
+            Error::NotAName => f.write_str("a name has 1 to 4096 bytes, and none of them is zero"),
             Error::Io { doing, source } => write!(f, "{doing}: {source}"),
             Error::Keys(error) => error.fmt(f),
             Error::Latched => f.write_str(

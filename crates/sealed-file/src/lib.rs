@@ -27,6 +27,7 @@ mod records;
 mod run;
 mod scrub;
 mod unsynced;
+mod volume;
 
 pub use custodian::{Custodian, Rotated};
 pub use disk::{Disk, FileDisk};
@@ -37,3 +38,7 @@ pub use opener::{AuditPlace, NewStore, Opener, Recorded, Store, Witness, Wrapped
 pub use probe::{HeadCopy, reason_code};
 pub use record::FileKind;
 pub use scrub::{Scrubbed, scrub, scrub_without_keys};
+pub use volume::{
+    ATOMIC_LEN_MAX, Directory, DirectoryLock, FileDirectory, Homing, JournalDamage, NAME_LEN_MAX,
+    Part, Recovered, Volume, VolumeFile, VolumeSetup, VolumeStatistics,
+};

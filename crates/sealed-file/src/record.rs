@@ -27,6 +27,8 @@ pub enum FileKind {
     SuperJournal = 4,
     /// A file that ends with its process.
     Temporary = 5,
+    /// A file of a volume.
+    Volume = 6,
 }
 
 impl FileKind {
@@ -37,6 +39,7 @@ impl FileKind {
             FileKind::RollbackJournal,
             FileKind::SuperJournal,
             FileKind::Temporary,
+            FileKind::Volume,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == number)
@@ -45,6 +48,11 @@ impl FileKind {
     /// Whether pages have two homes (format section 5.1).
     pub(crate) fn has_two_homes(self) -> bool {
         matches!(self, FileKind::WriteAheadLog | FileKind::RollbackJournal)
+    }
+
+    /// Whether a file without an authentic record is one that was never synced, and counts as empty (format section 5.2).
+    pub(crate) fn may_be_unfinished(self) -> bool {
+        !matches!(self, FileKind::Main | FileKind::Volume)
     }
 }
 
@@ -56,6 +64,7 @@ impl fmt::Display for FileKind {
             FileKind::RollbackJournal => "rollback journal",
             FileKind::SuperJournal => "super-journal",
             FileKind::Temporary => "temporary file",
+            FileKind::Volume => "file of a volume",
         })
     }
 }

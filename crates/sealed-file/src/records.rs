@@ -95,7 +95,7 @@ impl Records {
                 }
                 // A file that was never synced may have kept anything at a power cut. Whoever could
                 // damage both copies on purpose could remove the file as well, with the same effect.
-                Err(Error::RecordAltered { .. }) if kind != FileKind::Main => {
+                Err(Error::RecordAltered { .. }) if kind.may_be_unfinished() => {
                     self.standing = Standing::Absent;
                     return Ok(Found::Nothing);
                 }

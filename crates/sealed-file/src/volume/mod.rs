@@ -1,0 +1,342 @@
+//! A volume: a directory of sealed files with one keyring and one redo journal.
+//!
+//! Invariants:
+//!
+//! 1. What is durable is a prefix of the operations, over all files, in the order in which they were published; it holds everything
+//!    published before a sync that was acknowledged.
+//! 2. No byte of a file's home changes before the group that says so is durable in the journal.
+//! 3. A segment begins a new life only when everything in it is durable at home.
+//! 4. After a write or sync of the journal or a home failed, nothing is published or acknowledged any more; what is in memory
+//!    stays readable.
+//! 5. A file's number is never used twice, and a file cut to nothing has another `file_id` from then on: no frame of a former life
+//!    is ever read.
+//! 6. What is in memory here is sealed. A fence takes the keys and the plaintext, and leaves this on its way to the disk.
+
+mod catalogue;
+mod directory;
+mod extents;
+mod group;
+mod journal;
+mod journaled_disk;
+mod layer;
+mod layers;
+mod recovery;
+mod segment;
+mod shared;
+mod statistics;
+mod volume_file;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use cofferdam_cipher::PageSize;
+use cofferdam_keys::{Lease, Monotonic};
+
+use crate::error::Error;
+use crate::head::Head;
+use crate::opener::Opener;
+use crate::probe::HeadCopy;
+
+pub use catalogue::NAME_LEN_MAX;
+pub use directory::{Directory, DirectoryLock, FileDirectory, Part};
+pub use recovery::{JournalDamage, Recovered};
+pub use statistics::VolumeStatistics;
+pub use volume_file::{ATOMIC_LEN_MAX, VolumeFile};
+
+use catalogue::{Named, check_name};
+use directory::DirectoryLock as Lock;
+use journal::{Journal, JournalTerms};
+use shared::Shared;
+
+/// What a volume needs to be made or opened.
+#[derive(Clone)]
+pub struct VolumeSetup {
+    /// Where its parts are.
+    pub directory: Arc<dyn Directory>,
+    /// The path of its keyring, which names the audit log.
+    pub path: PathBuf,
+    /// Where its keys come from.
+    pub opener: Arc<Opener>,
+    /// How many bytes a segment of the journal takes; there are two. The same again is used in memory at most.
+    pub journal_len: u64,
+    /// When what is in the journal is brought home.
+    pub homing: Homing,
+    /// Opens a volume whose journal is damaged with what there is. What was synced last may be lost.
+    pub accept_damage: bool,
+    /// Who opens it: a line for whoever finds it locked.
+    pub holder: String,
+    /// Tells how long syncs take.
+    pub monotonic: Monotonic,
+}
+
+/// When what is in the journal is brought home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Homing {
+    /// By a thread of the volume's own, when a segment is half full.
+    InBackground,
+    /// By whoever finds a segment full. Everything happens in one order, the same each time.
+    WhenFull,
+}
+
+/// A directory of sealed files, in which what was synced survives a power cut at any moment, and no write is ever torn.
+///
+/// Everything written to any of its files becomes durable in one order: a later write is never there without the earlier ones.
+/// What was not synced when the volume is dropped is lost, as at a power cut; [`Volume::close`] keeps it.
+pub struct Volume {
+    shared: Arc<Shared>,
+    homer: Option<JoinHandle<()>>,
+    recovered: Recovered,
+}
+
+impl Volume {
+    /// Makes a volume in an empty directory: its keyring, and an empty journal.
+    ///
+    /// # Errors
+    /// [`Error::Held`], [`Error::Misuse`] when there is a volume already or the pages are smaller than 4096 bytes, and those of
+    /// [`Opener::create_store`].
+    pub fn init(setup: &VolumeSetup, page_size: PageSize) -> Result<(), Error> {
+        if page_size.bytes() < PAGE_SIZE_MIN {
+            return Err(Error::Misuse {
+                what: "the pages of a volume have 4096 bytes at least",
+            });
+        }
+        let _lock = lock(setup)?;
+        let io = Error::io("making a volume");
+        let keyring = setup.directory.create(Part::Keyring).map_err(io)?;
+        let keyring: Arc<dyn crate::Disk> = keyring.into();
+        let volume = match Head::read(&keyring)? {
+            Head::Empty => {
+                let store = setup
+                    .opener
+                    .create_store(&keyring, &setup.path, Some(page_size))?;
+                store.keys.store_id()
+            }
+            // An attempt that ended between the keyring and the journal.
+            Head::Slots(_) if recovery::never_used(&*setup.directory)? => {
+                HeadCopy::of(&keyring)?.store_id()
+            }
+            Head::Slots(_) => {
+                return Err(Error::Misuse {
+                    what: "there is a volume in this directory already",
+                });
+            }
+        };
+        recovery::create_segments(&*setup.directory, volume)
+    }
+
+    /// Opens a volume: replays its journal, then unlocks it.
+    ///
+    /// # Errors
+    /// [`Error::Held`] with who has it open; [`Error::JournalDamaged`]; those of [`Opener::open_store`]. When the keys are refused the
+    /// journal has gone home all the same.
+    pub fn open(setup: &VolumeSetup) -> Result<Volume, Error> {
+        let lock = lock(setup)?;
+        let io = Error::io("opening the keyring");
+        let keyring = setup.directory.open(Part::Keyring).map_err(io)?;
+        let keyring: Arc<dyn crate::Disk> = keyring.ok_or_else(not_a_volume)?.into();
+        let volume = HeadCopy::of(&keyring)?.store_id();
+        let recovered = recovery::recover(&*setup.directory, volume, setup.accept_damage)?;
+        let terms = JournalTerms {
+            volume,
+            limit: setup.journal_len.max(JOURNAL_LEN_MIN),
+            inline_homing: setup.homing == Homing::WhenFull,
+            monotonic: setup.monotonic,
+        };
+        let journal = Journal::begin(setup.directory.clone(), terms, &recovered)?;
+        let (opener, path) = (setup.opener.clone(), setup.path.clone());
+        let shared = Shared::new(journal, opener, path, keyring, lock)?;
+        let mut volume = Volume {
+            shared,
+            homer: None,
+            recovered,
+        };
+        volume.remove_nameless(&*setup.directory)?;
+        if setup.homing == Homing::InBackground {
+            volume.homer = Some(volume.start_homer()?);
+        }
+        Ok(volume)
+    }
+
+    /// What the recovery at the opening found.
+    #[must_use]
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`], [`Error::RecordAltered`], [`Error::Fenced`], [`Error::Io`].
+    pub fn open_file(&self, name: &[u8]) -> Result<VolumeFile, Error> {
+        let opened = self.shared.catalogue(|catalogue| {
+            let named = catalogue.find(name).ok_or(Error::NoSuchFile)?;
+            self.shared.opened(catalogue, named)
+        })?;
+        let file = self.handle(opened);
+        // What is wrong with a file is told when it is opened.
+        file.len()?;
+        Ok(file)
+    }
+
+    /// Makes a file of no bytes under a name that no file has. It is durable after the next sync.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::NotAName`], [`Error::Fenced`], [`Error::Io`].
+    pub fn create_file(&self, name: &[u8]) -> Result<VolumeFile, Error> {
+        check_name(name)?;
+        let opened = self.shared.change(|catalogue, step| {
+            if catalogue.find(name).is_some() {
+                return Err(Error::NameTaken);
+            }
+            let number = catalogue.next_number();
+            let nobody = Named {
+                number,
+                file_id: cofferdam_keys::FileId::random()?,
+            };
+            let opened = self.shared.opened(catalogue, nobody)?;
+            step.staged.push(opened.layers.clone());
+            let file_id = opened.make_record(&mut opened.state(), &step.store)?;
+            catalogue.name(name, Named { number, file_id })?;
+            Ok(opened)
+        })?;
+        Ok(self.handle(opened))
+    }
+
+    /// Removes a file. Whoever has it open goes on using it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`], [`Error::Fenced`], [`Error::Io`].
+    pub fn remove_file(&self, name: &[u8]) -> Result<(), Error> {
+        self.shared.change(|catalogue, step| {
+            step.removed.push(catalogue.remove(name)?);
+            Ok(())
+        })
+    }
+
+    /// Gives a file another name. A file that has it is removed by that: whoever looks finds one or the other, also after a
+    /// power cut.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`], [`Error::NotAName`], [`Error::Fenced`], [`Error::Io`].
+    pub fn rename_file(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        check_name(to)?;
+        self.shared.change(|catalogue, step| {
+            let named = catalogue.find(from).ok_or(Error::NoSuchFile)?;
+            if from != to {
+                step.removed.extend(catalogue.name(to, named)?);
+            }
+            Ok(())
+        })
+    }
+
+    /// The names of all files, in the order of their bytes.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`], [`Error::Io`].
+    pub fn file_names(&self) -> Result<Vec<Vec<u8>>, Error> {
+        let names = |it: &mut catalogue::Catalogue| Ok(it.names().map(<[u8]>::to_vec).collect());
+        self.shared.catalogue(names)
+    }
+
+    /// Makes durable everything that was done so far.
+    ///
+    /// # Errors
+    /// As [`VolumeFile::sync`].
+    pub fn sync(&self) -> Result<(), Error> {
+        self.shared.journal.commit()
+    }
+
+    /// Brings home what is durable in the journal.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Latched`].
+    pub fn bring_home(&self) -> Result<(), Error> {
+        self.shared.journal.go_home()
+    }
+
+    /// What the volume has done since it was opened.
+    #[must_use]
+    pub fn statistics(&self) -> VolumeStatistics {
+        self.shared.journal.statistics()
+    }
+
+    /// The lease under which the volume is open.
+    #[must_use]
+    pub fn lease(&self) -> Option<&Arc<Lease>> {
+        self.shared.lease()
+    }
+
+    /// Makes everything durable and brings it home. The lock is given up with the last handle of a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Latched`].
+    pub fn close(self) -> Result<(), Error> {
+        self.sync()?;
+        self.bring_home()
+    }
+
+    fn handle(&self, opened: Arc<volume_file::Opened>) -> VolumeFile {
+        VolumeFile {
+            volume: self.shared.clone(),
+            opened,
+        }
+    }
+
+    /// Files that no name belongs to were open when they were removed, and a crash came before they were closed.
+    fn remove_nameless(&self, directory: &dyn Directory) -> Result<(), Error> {
+        let numbers = directory.files().map_err(Error::io("listing the files"))?;
+        let named = |catalogue: &mut catalogue::Catalogue| {
+            let nameless = numbers.iter().filter(|it| !catalogue.has_number(**it));
+            Ok(nameless.copied().collect::<Vec<u64>>())
+        };
+        for number in self.shared.catalogue(named)? {
+            let removed = directory.remove(Part::File(number));
+            removed.map_err(Error::io("removing a file that has no name"))?;
+        }
+        Ok(())
+    }
+
+    fn start_homer(&self) -> Result<JoinHandle<()>, Error> {
+        let shared = self.shared.clone();
+        let work = move || {
+            while shared.journal.wait_for_work() {
+                // A failure latches the journal, and whoever syncs next is told.
+                let _ = shared.journal.go_home();
+            }
+        };
+        let thread = thread::Builder::new().name("cofferdam-homing".to_owned());
+        thread.spawn(work).map_err(Error::io("starting a thread"))
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        self.shared.close();
+        if let Some(homer) = self.homer.take() {
+            let _ = homer.join();
+        }
+    }
+}
+
+fn lock(setup: &VolumeSetup) -> Result<Lock, Error> {
+    setup.directory.lock(&setup.holder).map_err(|error| {
+        match error.kind() == std::io::ErrorKind::WouldBlock {
+            true => Error::Held {
+                by: error.to_string(),
+            },
+            false => Error::io("locking the volume")(error),
+        }
+    })
+}
+
+fn not_a_volume() -> Error {
+    Error::NotSealed {
+        plain_sqlite: false,
+    }
+}
+
+/// Smallest page of a volume.
+const PAGE_SIZE_MIN: usize = 4096;
+/// Least bytes of a segment that are worth a homing.
+const JOURNAL_LEN_MIN: u64 = 64 * 1024;

@@ -1,0 +1,261 @@
+//! What happens before anybody reads: the journal is replayed, without keys.
+//!
+//! It may be interrupted at any moment and begins again then: the segments are given a new life only when everything in them
+//! is durable at home.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::{fmt, io};
+
+use cofferdam_keys::{FileId, StoreId};
+
+use super::directory::{Directory, Part};
+use super::group::{Checksum, Group};
+use super::layer::Layer;
+use super::segment::{FIRST_GROUP, Scan, SegmentHead, scan};
+use crate::error::Error;
+
+/// What a recovery found in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// Groups that were replayed.
+    pub groups: u64,
+    /// Files that they changed or removed.
+    pub files: u64,
+    /// What was missing, when the damage was accepted.
+    pub damage: Option<JournalDamage>,
+    pub(crate) sequence: u64,
+    pub(crate) checksum: Checksum,
+    pub(crate) salts: [FileId; 2],
+}
+
+/// Something in the journal was durable once, and is not there any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JournalDamage {
+    /// A segment that is missing or whose head does not read.
+    pub segment: Option<usize>,
+    /// The first group that is missing.
+    pub first_missing: u64,
+    /// The last group that was seen behind it.
+    pub last_seen: u64,
+}
+
+impl fmt::Display for JournalDamage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the volume's journal is damaged: ")?;
+        if let Some(segment) = self.segment {
+            write!(
+                f,
+                "its segment journal-{segment} is missing or does not read"
+            )?;
+        } else {
+            let (first, last) = (self.first_missing, self.last_seen);
+            write!(
+                f,
+                "group {first} does not read, and group {last} behind it was written"
+            )?;
+        }
+        f.write_str("; restore a backup, or accept that what was synced last may be lost")
+    }
+}
+
+/// Makes an empty journal of a new volume.
+pub(crate) fn create_segments(directory: &dyn Directory, volume: StoreId) -> Result<(), Error> {
+    let make = || {
+        begin_lives(directory, volume, 0, [0; 32])?;
+        directory.sync()
+    };
+    make().map_err(Error::io("making the journal"))
+}
+
+/// Replays the journal, makes that durable, and begins a new life of both segments.
+///
+/// # Errors
+/// [`Error::JournalDamaged`], before anything is changed, unless the damage is accepted; [`Error::Io`].
+pub(crate) fn recover(
+    directory: &dyn Directory,
+    volume: StoreId,
+    accept_damage: bool,
+) -> Result<Recovered, Error> {
+    let read = Read::all(directory, volume).map_err(Error::io("reading the journal"))?;
+    let (groups, damage) = read.authentic_prefix();
+    if let Some(damage) = damage.filter(|_| !accept_damage) {
+        return Err(Error::JournalDamaged(damage));
+    }
+    let (mut sequence, mut checksum) = (read.home, read.home_checksum);
+    if let Some((_, _, last)) = groups.last() {
+        (sequence, checksum) = (last.head.sequence, last.checksum);
+    }
+    // A group that was skipped as damaged never counts again.
+    sequence = sequence.max(damage.map_or(0, |damage| damage.last_seen));
+    let replay = || {
+        make_durable(directory, &groups)?;
+        let files = bring_home(directory, &groups)?;
+        let salts = begin_lives(directory, volume, sequence, checksum)?;
+        Ok((files, salts))
+    };
+    let (files, salts) = replay().map_err(Error::io("replaying the journal"))?;
+    Ok(Recovered {
+        groups: groups.len() as u64,
+        files,
+        damage,
+        sequence,
+        checksum,
+        salts,
+    })
+}
+
+/// A segment's number, a group's place in it, and the group.
+type Placed<'a> = (usize, u64, &'a Group);
+
+/// Both segments as they were found.
+struct Read {
+    scans: Vec<(usize, Scan)>,
+    missing: Option<usize>,
+    home: u64,
+    home_checksum: Checksum,
+}
+
+impl Read {
+    fn all(directory: &dyn Directory, volume: StoreId) -> io::Result<Read> {
+        let mut read = Read {
+            scans: Vec::new(),
+            missing: None,
+            home: 0,
+            home_checksum: [0; 32],
+        };
+        for index in 0..2 {
+            let disk = directory.open(Part::Segment(index))?;
+            let head = match &disk {
+                Some(disk) => SegmentHead::load(&**disk)?,
+                None => None,
+            };
+            match (disk, head.filter(|head| head.volume == volume)) {
+                (Some(disk), Some(head)) => {
+                    if head.home >= read.home {
+                        (read.home, read.home_checksum) = (head.home, head.home_checksum);
+                    }
+                    read.scans.push((index, scan(&*disk, &head)?));
+                }
+                // A head is one sector in a block of its own: no power cut harms it.
+                _ => read.missing = Some(index),
+            }
+        }
+        Ok(read)
+    }
+
+    /// The groups to replay, in order, and what is missing behind them.
+    fn authentic_prefix(&self) -> (Vec<Placed<'_>>, Option<JournalDamage>) {
+        let mut all: Vec<Placed<'_>> = Vec::new();
+        for (index, scan) in &self.scans {
+            all.extend(scan.groups.iter().map(|(at, group)| (*index, *at, group)));
+        }
+        all.retain(|(_, _, group)| group.head.sequence > self.home);
+        all.sort_by_key(|(_, _, group)| group.head.sequence);
+        let (mut sequence, mut checksum) = (self.home, self.home_checksum);
+        let chained = all.iter().take_while(|(_, _, group)| {
+            let follows = group.head.sequence == sequence + 1 && group.head.previous == checksum;
+            (sequence, checksum) = (group.head.sequence, group.checksum);
+            follows
+        });
+        let count = chained.count();
+        let unchained = all[count..].iter().map(|(_, _, group)| group.head.sequence);
+        let behind = self.scans.iter().filter_map(|(_, scan)| scan.behind);
+        let last_seen = unchained.chain(behind).max().unwrap_or(0);
+        all.truncate(count);
+        let first_missing = all.last().map_or(self.home, |(_, _, it)| it.head.sequence) + 1;
+        let damaged = self.missing.is_some() || last_seen >= first_missing;
+        let damage = damaged.then_some(JournalDamage {
+            segment: self.missing,
+            first_missing,
+            last_seen,
+        });
+        (all, damage)
+    }
+}
+
+/// What was read may be in the system's cache only: of a process that was killed before its sync, or after one that failed, when
+/// the system takes it for clean. A power cut in the middle of the replay must find it on the disk, so it is written again.
+fn make_durable(directory: &dyn Directory, groups: &[Placed<'_>]) -> io::Result<()> {
+    for index in 0..2 {
+        let Some(disk) = directory.open(Part::Segment(index))? else {
+            continue;
+        };
+        let here = groups.iter().filter(|(segment, _, _)| *segment == index);
+        for (_, at, group) in here {
+            disk.write_at(&group.bytes, *at)?;
+        }
+        disk.sync()?;
+    }
+    Ok(())
+}
+
+/// Writes what the groups come to, each file once. Answers how many files.
+fn bring_home(directory: &dyn Directory, groups: &[Placed<'_>]) -> io::Result<u64> {
+    let mut removed = BTreeSet::new();
+    let mut changed: BTreeMap<u64, Layer> = BTreeMap::new();
+    for entry in groups.iter().flat_map(|(_, _, group)| &group.entries) {
+        let Some(layer) = &entry.change else {
+            removed.insert(entry.file);
+            continue;
+        };
+        match changed.get_mut(&entry.file) {
+            Some(before) => before.append(layer),
+            None => {
+                changed.insert(entry.file, layer.clone());
+            }
+        }
+    }
+    // A number is never used again, so what is removed anywhere in the journal needs nothing before it.
+    changed.retain(|number, _| !removed.contains(number));
+    for (number, layer) in &changed {
+        let disk = directory.create(Part::of_file(*number))?;
+        layer.apply(&*disk)?;
+        disk.sync()?;
+    }
+    for number in &removed {
+        directory.remove(Part::File(*number))?;
+    }
+    directory.sync()?;
+    Ok((changed.len() + removed.len()) as u64)
+}
+
+fn begin_lives(
+    directory: &dyn Directory,
+    volume: StoreId,
+    home: u64,
+    home_checksum: Checksum,
+) -> io::Result<[FileId; 2]> {
+    let mut salts = [FileId::from_bytes([0; 16]); 2];
+    for (index, salt) in salts.iter_mut().enumerate() {
+        *salt = FileId::random().map_err(io::Error::other)?;
+        let head = SegmentHead {
+            volume,
+            salt: *salt,
+            home,
+            home_checksum,
+        };
+        let disk = directory.create(Part::Segment(index))?;
+        head.store(&*disk)?;
+    }
+    directory.sync()?;
+    Ok(salts)
+}
+
+/// Whether nothing was ever committed to a volume: its making ended early, and may be done again.
+pub(crate) fn never_used(directory: &dyn Directory) -> Result<bool, Error> {
+    let look = || {
+        let mut missing = false;
+        for index in 0..2 {
+            let segment = directory.open(Part::Segment(index))?;
+            let len = segment.map_or(Ok(0), |disk| disk.len())?;
+            missing |= len == 0;
+            if len > FIRST_GROUP {
+                return Ok(false);
+            }
+        }
+        Ok(missing && directory.files()?.is_empty())
+    };
+    look().map_err(Error::io("looking for a journal"))
+}

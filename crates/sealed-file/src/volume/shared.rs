@@ -1,0 +1,295 @@
+//! What a volume and the handles of its files have together: the journal, the catalogue, and the keys while they may be held.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use cofferdam_keys::{Holder, Lease, Recorder, Refusal};
+
+use super::catalogue::{Catalogue, Named};
+use super::directory::DirectoryLock;
+use super::journal::Journal;
+use super::journaled_disk::JournaledDisk;
+use super::layers::{Layers, Stage};
+use super::volume_file::Opened;
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::file::SealedFile;
+use crate::opener::{Opener, Store};
+use crate::probe::HeadCopy;
+
+/// One open volume. Locks are taken in this order: catalogue, open files, a file, the journal.
+pub(crate) struct Shared {
+    pub(super) journal: Journal,
+    pub(super) opener: Arc<Opener>,
+    /// Where the keyring is, for the audit log and for people.
+    path: PathBuf,
+    keyring: Arc<dyn Disk>,
+    /// The layers of the keyring file.
+    layers: Arc<Layers>,
+    store: Mutex<Option<Store>>,
+    lease: OnceLock<Arc<Lease>>,
+    catalogue: Mutex<Option<Catalogue>>,
+    open: Mutex<HashMap<u64, Weak<Opened>>>,
+    this: Weak<Shared>,
+    _lock: DirectoryLock,
+}
+
+impl Shared {
+    pub(super) fn new(
+        journal: Journal,
+        opener: Arc<Opener>,
+        path: PathBuf,
+        keyring: Arc<dyn Disk>,
+        lock: DirectoryLock,
+    ) -> Result<Arc<Shared>, Error> {
+        let layers = journal
+            .file(0)
+            .map_err(Error::io("opening the catalogue"))?;
+        Ok(Arc::new_cyclic(|this| Shared {
+            journal,
+            opener,
+            path,
+            keyring,
+            layers,
+            store: Mutex::new(None),
+            lease: OnceLock::new(),
+            catalogue: Mutex::new(None),
+            open: Mutex::new(HashMap::new()),
+            this: this.clone(),
+            _lock: lock,
+        }))
+    }
+
+    /// Whether the volume may be served.
+    pub(super) fn admit(&self) -> Result<(), Error> {
+        match self.lease.get() {
+            Some(lease) => Ok(lease.admit()?),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn lease(&self) -> Option<&Arc<Lease>> {
+        self.lease.get()
+    }
+
+    /// The store with its keys; unlocked anew when a fence has passed. No lock may be held: it may take as long as vaults do, and
+    /// the fence may come on this very thread.
+    pub(super) fn store(&self) -> Result<Store, Error> {
+        if let Some(lease) = self.lease.get()
+            && lease.admit().is_err()
+        {
+            lease.admit_now()?;
+        }
+        self.store_without_asking()
+    }
+
+    /// The same without a knock: for what the lease itself calls.
+    fn store_without_asking(&self) -> Result<Store, Error> {
+        self.admit()?;
+        if let Some(store) = lock(&self.store).clone() {
+            return Ok(store);
+        }
+        let not_sealed = Error::NotSealed {
+            plain_sqlite: false,
+        };
+        let store = self.opener.open_store(&self.keyring, &self.path)?;
+        let store = store.ok_or(not_sealed)?;
+        let lease = self.lease.get_or_init(|| {
+            let holder: Weak<dyn Holder> = self.this.clone();
+            store.lease.join(holder);
+            store.lease.clone()
+        });
+        *lock(&self.store) = Some(store.clone());
+        // The fence may have come between the vault's answer and now.
+        if let Err(fenced) = lease.admit() {
+            *lock(&self.store) = None;
+            return Err(fenced.into());
+        }
+        Ok(store)
+    }
+
+    /// Looks into the catalogue.
+    pub(super) fn catalogue<R>(
+        &self,
+        look: impl FnOnce(&mut Catalogue) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let (_, mut guard) = self.unlocked_catalogue()?;
+        look(guard.as_mut().expect("it was just loaded"))
+    }
+
+    /// Changes the catalogue, and what the change says of files with it, as one step of the journal.
+    pub(super) fn change<R>(
+        &self,
+        change: impl FnOnce(&mut Catalogue, &mut Step) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let (store, mut guard) = self.unlocked_catalogue()?;
+        let mut step = Step {
+            store,
+            staged: Vec::new(),
+            removed: Vec::new(),
+        };
+        let result = change(guard.as_mut().expect("it was just loaded"), &mut step);
+        let result = result.and_then(|done| {
+            let removed: Vec<u64> = step
+                .removed
+                .iter()
+                .filter_map(|it| self.unname(*it))
+                .collect();
+            let mut staged = vec![&self.layers];
+            staged.extend(&step.staged);
+            self.journal.publish(&staged, &removed)?;
+            Ok(done)
+        });
+        if result.is_err() {
+            // Nothing of it counts. The catalogue is loaded again as it was before.
+            for file in step.staged.iter().chain([&self.layers]) {
+                file.discard(Stage::Staged);
+            }
+            *guard = None;
+        }
+        result
+    }
+
+    fn unlocked_catalogue(&self) -> Result<(Store, MutexGuard<'_, Option<Catalogue>>), Error> {
+        if let Some(lease) = self.lease.get() {
+            lease.admit_now()?;
+        }
+        let store = self.store()?;
+        let mut guard = lock(&self.catalogue);
+        // As for files: a fence closes the gate first.
+        self.admit()?;
+        if guard.is_none() {
+            let disk = JournaledDisk::new(self.layers.clone());
+            let file = SealedFile::open(disk, self.opener.main_setup(&store))?;
+            *guard = Some(Catalogue::load(file)?);
+        }
+        Ok((store, guard))
+    }
+
+    /// A file that nobody finds any more: the number, when nobody has it open either. Whoever has it open keeps it until then.
+    fn unname(&self, file: Named) -> Option<u64> {
+        let opened = lock(&self.open).get(&file.number).and_then(Weak::upgrade);
+        match opened {
+            Some(opened) => {
+                opened.removed.store(true, Ordering::Release);
+                None
+            }
+            None => Some(file.number),
+        }
+    }
+
+    /// The shared part of a file's handles.
+    pub(super) fn opened(&self, catalogue: &Catalogue, file: Named) -> Result<Arc<Opened>, Error> {
+        let mut open = lock(&self.open);
+        if let Some(opened) = open.get(&file.number).and_then(Weak::upgrade) {
+            return Ok(opened);
+        }
+        let layers = self.journal.file(file.number);
+        let layers = layers.map_err(Error::io("opening a file"))?;
+        let size = catalogue.page_size().ok_or(Error::CatalogueAltered)?;
+        let this = self.this.upgrade().expect("its caller holds the volume");
+        let opened = Opened::new(&this, layers, file.file_id, size, catalogue.slot_count());
+        let opened = Arc::new(opened);
+        open.retain(|_, other| other.strong_count() > 0);
+        open.insert(file.number, Arc::downgrade(&opened));
+        Ok(opened)
+    }
+
+    /// Cuts a file to nothing. It is another file afterwards, with the same name: no page that it had opens any more.
+    pub(super) fn empty(&self, opened: &Arc<Opened>) -> Result<(), Error> {
+        self.change(|catalogue, step| {
+            let mut state = opened.state();
+            let emptied = (|| {
+                let file = opened.sealed(&mut state, &step.store)?;
+                if file.is_empty()? {
+                    return Ok(());
+                }
+                file.set_len(0)?;
+                let file_id = opened.make_record(&mut state, &step.store)?;
+                let number = opened.number;
+                if let Some(name) = catalogue.name_of(number) {
+                    catalogue.name(&name, Named { number, file_id })?;
+                }
+                step.staged.push(opened.layers.clone());
+                Ok(())
+            })();
+            if emptied.is_err() {
+                opened.give_up(&mut state);
+            }
+            emptied
+        })
+    }
+
+    pub(super) fn close(&self) {
+        self.journal.close();
+    }
+}
+
+/// What a change of the catalogue does to files.
+pub(super) struct Step {
+    /// The volume's keys.
+    pub(super) store: Store,
+    /// Files with something staged.
+    pub(super) staged: Vec<Arc<Layers>>,
+    /// Files that have lost their name.
+    pub(super) removed: Vec<Named>,
+}
+
+impl Holder for Shared {
+    fn probe(&self) -> Option<Result<(), Refusal>> {
+        let store = lock(&self.store).clone();
+        match HeadCopy::of(&self.keyring) {
+            Ok(head) => Some(self.opener.probe(&head, store.as_ref())),
+            Err(error) => self.opener.unreadable(store.as_ref(), &error).map(Err),
+        }
+    }
+
+    fn follow(&self) {
+        let Some(store) = lock(&self.store).clone() else {
+            return;
+        };
+        // Serving does not wait for the log.
+        let witness = store.witness();
+        let _ = self.opener.record_canaries(&self.path, &witness, false);
+        let keyring = self.keyring.clone();
+        let followed = self.opener.follow_rotations(keyring, &self.path, &store);
+        // A rotation that cannot be followed changes nothing: the old version still serves, and the next *yes* tries again.
+        if let Ok(Some(_)) = followed
+            && let Ok(Some(store)) = self.opener.open_store(&self.keyring, &self.path)
+        {
+            *lock(&self.store) = Some(store);
+        }
+    }
+
+    fn fence(&self) -> bool {
+        *lock(&self.catalogue) = None;
+        let open: Vec<_> = lock(&self.open)
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for opened in open {
+            opened.state().sealed = None;
+        }
+        *lock(&self.store) = None;
+        // All that waits is sealed. Should the disk fail, whoever syncs next is told.
+        let _ = self.journal.commit();
+        true
+    }
+
+    fn recorder(&self) -> Option<Recorder> {
+        // After a fence, opening the store again is what makes it recordable.
+        let held = lock(&self.store).clone();
+        let store = held.or_else(|| self.store_without_asking().ok())?;
+        let (opener, path, witness) = (self.opener.clone(), self.path.clone(), store.witness());
+        Some(Box::new(move |change, wiped| {
+            // A record that cannot be written must not keep a store closed or open: what happens is the vault's decision.
+            let _ = opener.record_change(&path, &witness, change, wiped);
+        }))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,209 @@
+//! What somebody did to a volume that is closed is noticed.
+
+use std::sync::Arc;
+
+use cofferdam_cipher::PageSize;
+use cofferdam_keys::Suite;
+use cofferdam_sealed_file::{Error, Part, Volume, VolumeSetup};
+use cofferdam_tests::crash_directory::CrashDirectory;
+use cofferdam_tests::power_cut::Loss;
+
+use crate::world::World;
+
+/// A volume with this many groups in its journal, of which the nth adds a byte to a file.
+fn volume(world: &World, groups: u8) -> (CrashDirectory, VolumeSetup) {
+    let directory = CrashDirectory::new();
+    let setup = world.setup(Arc::new(directory.clone()));
+    Volume::init(&setup, PageSize::try_from(4096).unwrap()).unwrap();
+    let volume = Volume::open(&setup).unwrap();
+    let file = volume.create_file(b"a").unwrap();
+    for group in 1..=groups {
+        file.write_at(&[group], u64::from(group) - 1).unwrap();
+        file.sync().unwrap();
+    }
+    drop(file);
+    (directory, setup)
+}
+
+fn found(volume: &Volume) -> Vec<u8> {
+    let file = volume.open_file(b"a").unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+/// Where the groups of a segment begin.
+fn groups(directory: &CrashDirectory) -> Vec<usize> {
+    let mut places = Vec::new();
+    directory.alter(Part::Segment(0), |bytes| {
+        let block = |at: &usize| bytes[*at..].starts_with(b"CDAMGRUP");
+        places = (4096..bytes.len()).step_by(4096).filter(block).collect();
+        true
+    });
+    places
+}
+
+#[test]
+fn a_damaged_group_before_others_is_refused_and_the_prefix_can_be_had() {
+    let world = World::new(Suite::One);
+    for damaged in 0..5 {
+        let (directory, mut setup) = volume(&world, 5);
+        let at = groups(&directory)[damaged];
+        assert!(directory.flip(Part::Segment(0), at + 200, 3));
+        let last = damaged == 4;
+        match Volume::open(&setup) {
+            // Nobody can tell the last group from one that was torn before anybody was told of it.
+            Ok(volume) if last => assert_eq!(found(&volume), [1, 2, 3, 4]),
+            Err(Error::JournalDamaged(damage)) if !last => {
+                assert_eq!(damage.first_missing, damaged as u64 + 1);
+                assert_eq!(damage.last_seen, 5);
+            }
+            other => panic!("group {damaged}: {:?}", other.err()),
+        }
+        if last || damaged == 0 {
+            continue;
+        }
+        setup.accept_damage = true;
+        let volume = Volume::open(&setup).unwrap();
+        assert!(volume.recovered().damage.is_some());
+        assert_eq!(found(&volume), (1..=damaged as u8).collect::<Vec<_>>());
+        drop(volume);
+        // It is over with that, and the groups behind never come back.
+        setup.accept_damage = false;
+        assert_eq!(found(&Volume::open(&setup).unwrap()).len(), damaged);
+    }
+}
+
+#[test]
+fn a_torn_tail_is_no_damage_wherever_it_ends() {
+    let world = World::new(Suite::Two);
+    let (directory, _) = volume(&world, 3);
+    let last = groups(&directory)[2];
+    let snapshot = directory.snapshot();
+    for cut in 0..40 {
+        let directory = CrashDirectory::after(&snapshot, Loss::Nothing, 0);
+        directory.alter(Part::Segment(0), |bytes| {
+            bytes.truncate(last + cut * 200);
+            true
+        });
+        let setup = world.setup(Arc::new(directory));
+        let found = found(&Volume::open(&setup).unwrap());
+        assert!(
+            found == [1, 2] || found == [1, 2, 3],
+            "cut {cut}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_journal_that_is_not_there_or_another_volumes_is_refused() {
+    let world = World::new(Suite::One);
+    let (directory, setup) = volume(&world, 3);
+    let (other, _) = volume(&world, 3);
+    let mut strange = Vec::new();
+    other.alter(Part::Segment(0), |bytes| {
+        strange = bytes.clone();
+        true
+    });
+    let snapshot = directory.snapshot();
+    for bytes in [Vec::new(), strange] {
+        let directory = CrashDirectory::after(&snapshot, Loss::Nothing, 0);
+        directory.alter(Part::Segment(0), |segment| {
+            *segment = bytes.clone();
+            true
+        });
+        let setup = world.setup(Arc::new(directory));
+        match Volume::open(&setup) {
+            Err(Error::JournalDamaged(damage)) => assert_eq!(damage.segment, Some(0)),
+            other => panic!("{:?}", other.err()),
+        }
+    }
+    assert_eq!(found(&Volume::open(&setup).unwrap()), [1, 2, 3]);
+}
+
+/// Goal: a journal of last week, put back, changes nothing.
+#[test]
+fn an_old_journal_is_not_replayed() {
+    let world = World::new(Suite::One);
+    let (directory, setup) = volume(&world, 3);
+    let mut old = Vec::new();
+    directory.alter(Part::Segment(0), |bytes| {
+        old = bytes.clone();
+        true
+    });
+    let volume = Volume::open(&setup).unwrap();
+    volume.open_file(b"a").unwrap().write_at(b"xyz", 0).unwrap();
+    volume.close().unwrap();
+    directory.alter(Part::Segment(0), |bytes| {
+        *bytes = old;
+        true
+    });
+    let found = match Volume::open(&setup) {
+        Ok(volume) => found(&volume),
+        Err(Error::JournalDamaged(_)) => return,
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(found, b"xyz");
+}
+
+#[test]
+fn a_file_that_was_emptied_swapped_or_altered_is_an_error_of_that_file_alone() {
+    let world = World::new(Suite::One);
+    let directory = CrashDirectory::new();
+    let setup = world.setup(Arc::new(directory.clone()));
+    Volume::init(&setup, PageSize::try_from(4096).unwrap()).unwrap();
+    let volume = Volume::open(&setup).unwrap();
+    for name in [b"a", b"b", b"c"] {
+        volume
+            .create_file(name)
+            .unwrap()
+            .write_at(&[name[0]; 9000], 0)
+            .unwrap();
+    }
+    volume.close().unwrap();
+    let snapshot = directory.snapshot();
+    let mut second = Vec::new();
+    directory.alter(Part::File(2), |bytes| {
+        second = bytes.clone();
+        true
+    });
+    type Change = Box<dyn Fn(&mut Vec<u8>)>;
+    let changes: Vec<(&str, Change)> = vec![
+        ("emptied", Box::new(|bytes| bytes.clear())),
+        ("zeroed", Box::new(|bytes| bytes.fill(0))),
+        (
+            "another file's",
+            Box::new(move |bytes| *bytes = second.clone()),
+        ),
+        ("one bit of a page", Box::new(|bytes| bytes[9000] ^= 1)),
+        ("cut off", Box::new(|bytes| bytes.truncate(13_000))),
+    ];
+    for (what, change) in changes {
+        let directory = CrashDirectory::after(&snapshot, Loss::Nothing, 0);
+        directory.alter(Part::File(1), |bytes| {
+            change(bytes);
+            true
+        });
+        let setup = world.setup(Arc::new(directory));
+        let volume = Volume::open(&setup).unwrap();
+        let mut bytes = [1; 9000];
+        let read = volume
+            .open_file(b"a")
+            .and_then(|file| file.read_at(&mut bytes, 0));
+        assert!(
+            matches!(
+                read,
+                Err(Error::RecordAltered { .. } | Error::PageAltered { .. })
+            ),
+            "{what}: {read:?}"
+        );
+        assert!(
+            volume
+                .open_file(b"c")
+                .unwrap()
+                .read_at(&mut bytes, 0)
+                .is_ok()
+        );
+        assert_eq!(bytes, [b'c'; 9000]);
+    }
+}
