@@ -332,6 +332,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cipher", &["keys", "audit"]),
     ("sealed-file", &["cipher", "keys", "audit"]),
     ("sqlite", &["sealed-file", "cipher", "keys"]),
+    ("redb", &["sealed-file"]),
     // What cli and the extension share: environment, clock, vaults, audit.
     ("wiring", &["sealed-file", "vaults", "keys", "audit"]),
     ("sqlite-extension", &["sqlite", "wiring"]),

@@ -39,6 +39,7 @@ pub use probe::{HeadCopy, reason_code};
 pub use record::FileKind;
 pub use scrub::{Scrubbed, scrub, scrub_without_keys};
 pub use volume::{
-    ATOMIC_LEN_MAX, Directory, DirectoryLock, FileDirectory, Homing, JournalDamage, NAME_LEN_MAX,
-    Part, Recovered, Volume, VolumeFile, VolumeSetup, VolumeStatistics,
+    ATOMIC_LEN_MAX, Claim, Directory, DirectoryLock, FileClaim, FileDirectory, Homing,
+    JournalDamage, NAME_LEN_MAX, Part, Recovered, Volume, VolumeFile, VolumeSetup,
+    VolumeStatistics,
 };

@@ -13,6 +13,7 @@
 //! 6. What is in memory here is sealed. A fence takes the keys and the plaintext, and leaves this on its way to the disk.
 
 mod catalogue;
+mod claims;
 mod directory;
 mod extents;
 mod group;
@@ -39,6 +40,7 @@ use crate::opener::Opener;
 use crate::probe::HeadCopy;
 
 pub use catalogue::NAME_LEN_MAX;
+pub use claims::{Claim, FileClaim};
 pub use directory::{Directory, DirectoryLock, FileDirectory, Part};
 pub use recovery::{JournalDamage, Recovered};
 pub use statistics::VolumeStatistics;

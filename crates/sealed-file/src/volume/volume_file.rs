@@ -8,6 +8,7 @@ use cofferdam_audit::Clock;
 use cofferdam_cipher::{PageSize, SlotCount};
 use cofferdam_keys::FileId;
 
+use super::claims::Claims;
 use super::journaled_disk::JournaledDisk;
 use super::layers::{Layers, Stage};
 use super::shared::Shared;
@@ -38,6 +39,7 @@ pub(crate) struct Opened {
     state: Mutex<State>,
     /// Nobody finds the file by a name any more; it goes with the last handle.
     pub(super) removed: AtomicBool,
+    pub(super) claims: Claims,
     volume: std::sync::Weak<Shared>,
 }
 
@@ -162,6 +164,7 @@ impl Opened {
                 sealed: None,
             }),
             removed: AtomicBool::new(false),
+            claims: Claims::default(),
             volume: Arc::downgrade(volume),
         }
     }
