@@ -161,6 +161,8 @@ impl From<Error> for Failure {
             Error::Keys(error) => error.into(),
             Error::PageAltered { .. }
             | Error::RecordAltered { .. }
+            | Error::CatalogueAltered
+            | Error::JournalDamaged(_)
             | Error::OtherStore { .. }
             | Error::Quarantined
             | Error::RolledBack { .. } => Failure::new(Exit::Integrity, error),

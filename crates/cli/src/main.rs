@@ -14,6 +14,7 @@ mod progress;
 mod role;
 mod store;
 mod terminal;
+mod volume;
 
 use std::env::VarError;
 use std::process::ExitCode;

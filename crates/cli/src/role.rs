@@ -95,7 +95,7 @@ pub(crate) fn power(command: &Command) -> Option<Power> {
             Power::ChangeKeys
         }
         Command::Sqlite(_) => Power::SeeData,
-        Command::Scrub(_) => Power::RunStores,
+        Command::Scrub(_) | Command::Init(_) => Power::RunStores,
         Command::Revalidate(_) | Command::Drill(_) | Command::Doctor(_) => Power::AskVaults,
     })
 }
@@ -144,6 +144,7 @@ mod tests {
         &["sqlite", "unseal", "a", "b"],
         &["sqlite", "reseal", "a", "b"],
         &["sqlite", "shell", "a"],
+        &["init", "a"],
         &["status", "a"],
         &["rotate", "kek", "a"],
         &["rekey", "a"],
@@ -195,6 +196,7 @@ c-- key enable file:k
 -o- sqlite unseal a b
 -o- sqlite reseal a b
 -o- sqlite shell a
+-o- init a
 coa status a
 c-- rotate kek a
 c-- rekey a

@@ -20,7 +20,7 @@ pub(crate) fn slots(path: &Path) -> Result<KeyringSlots, Failure> {
     let file = File::open(path).map_err(io)?;
     if !file.metadata().map_err(io)?.is_file() {
         return Err(Failure::refused(format!(
-            "{} is no sealed database but a directory or a device",
+            "{} is no sealed database but a directory or a device; of a volume, give the file `keyring` in its directory",
             path.display()
         )));
     }
@@ -51,6 +51,16 @@ pub(crate) fn pins(path: &Path) -> Result<Vec<String>, Failure> {
     let candidates = slots.candidates();
     let wraps = candidates.first().map(|(_, keyring)| keyring.wraps());
     Ok(wraps.unwrap_or_default().iter().filter_map(pin).collect())
+}
+
+/// What to do with pins.
+pub(crate) fn pins_in_words(pins: &[String], whom: &str) -> Option<String> {
+    (!pins.is_empty()).then(|| {
+        format!(
+            "the key is of RSA, under which anyone can wrap who has its public half: give {whom}\nCOFFERDAM_PIN={}",
+            pins.join(",")
+        )
+    })
 }
 
 /// What tells that a root is the right one, where its wrap does not.

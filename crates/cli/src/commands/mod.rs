@@ -7,6 +7,7 @@ mod audit_show;
 mod audit_verify;
 mod doctor;
 mod drill;
+mod init;
 mod key;
 mod keys_list;
 mod rekey;
@@ -14,6 +15,7 @@ mod restore;
 mod revalidate;
 mod rotate_kek;
 mod scrub;
+mod scrub_volume;
 mod shell;
 mod sqlite_reseal;
 mod sqlite_seal;
@@ -51,6 +53,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Sqlite(Sqlite::Seal(options)) => sqlite_seal::run(context, &options)?,
         Command::Sqlite(Sqlite::Reseal(options)) => sqlite_reseal::run(context, &options)?,
         Command::Sqlite(Sqlite::Unseal(options)) => sqlite_unseal::run(context, &options)?,
+        Command::Init(options) => init::run(context, &options)?,
         Command::Status(options) => status::run(context, &options)?,
         Command::Rotate(Rotate::Kek(options)) => rotate_kek::run(context, &options)?,
         Command::Keys(Keys::List(options)) => keys_list::run(context, &options)?,

@@ -5,16 +5,20 @@ use std::process::ExitCode;
 use cofferdam_sealed_file::{FileDisk, Scrubbed, scrub, scrub_without_keys};
 use serde_json::json;
 
+use super::scrub_volume;
 use crate::args::Scrub;
 use crate::context::{Context, absolute};
 use crate::failure::{Exit, Failure};
 use crate::output::{Answer, announce};
 use crate::progress::Progress;
-use crate::store;
+use crate::{store, volume};
 
 /// Looks at every page.
 pub(crate) fn run(context: &Context, options: &Scrub) -> Result<ExitCode, Failure> {
     let path = absolute(&options.store);
+    if volume::keyring(&path).is_some() {
+        return scrub_volume::run(context, options, &path);
+    }
     store::slots(&path)?;
     let mut progress = Progress::new("scrubbing");
     let tell = |done, total| {

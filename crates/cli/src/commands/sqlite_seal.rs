@@ -92,12 +92,9 @@ impl Sealing {
             self.target.display(),
             size(bytes),
         );
-        if !pins.is_empty() {
-            text.push_str(&format!(
-                "\nthe key is of RSA, under which anyone can wrap who has its public half: give programs that open this database\n\
-                 COFFERDAM_PIN={}",
-                pins.join(",")
-            ));
+        if let Some(advice) = store::pins_in_words(&pins, "programs that open this database") {
+            text.push('\n');
+            text.push_str(&advice);
         }
         Ok(Answer {
             text,

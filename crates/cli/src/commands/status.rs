@@ -13,19 +13,32 @@ use crate::args::Store;
 use crate::commands::sentence;
 use crate::context::{Context, absolute};
 use crate::failure::Failure;
-use crate::output::{Answer, table, time};
+use crate::output::{Answer, size, table, time};
 use crate::store;
+use crate::volume::{self, Overview};
 
 /// Tells everything about a store. One whose keys are refused is described as far as its bytes claim, and the reason
 /// is the command's failure.
 pub(crate) fn run(context: &Context, options: &Store) -> Result<Answer, Failure> {
-    let path = absolute(&options.store);
+    let given = absolute(&options.store);
+    let Some(keyring) = volume::keyring(&given) else {
+        return tell(context, &given);
+    };
+    let overview = volume::overview(&given)?;
+    let mut answer = tell(context, &keyring)?;
+    let (text, json) = describe_volume(&overview);
+    answer.text = format!("{}: a volume\n{text}\n\n{}", given.display(), answer.text);
+    answer.json["volume"] = json;
+    Ok(answer)
+}
+
+fn tell(context: &Context, path: &Path) -> Result<Answer, Failure> {
     let opener = context.opener()?;
-    let slots = store::slots(&path)?;
-    match store::unlock(&opener, &path) {
-        Ok(unlocked) => opened(&opener, &path, &unlocked),
+    let slots = store::slots(path)?;
+    match store::unlock(&opener, path) {
+        Ok(unlocked) => opened(&opener, path, &unlocked),
         Err(failure) => {
-            claimed(&opener, &path, &slots).print(context.json)?;
+            claimed(&opener, path, &slots).print(context.json)?;
             Err(failure)
         }
     }
@@ -63,6 +76,26 @@ fn opened(opener: &Opener, path: &Path, unlocked: &Unlocked) -> Result<Answer, F
             "audit": log_json,
         }),
     })
+}
+
+fn describe_volume(overview: &Overview) -> (String, Value) {
+    let open_by = match &overview.open_by {
+        Some(who) => format!("open, by {who}"),
+        None => "nobody has it open".to_owned(),
+    };
+    let text = format!(
+        "{} files, {} on the disk; journal {}; {open_by}",
+        overview.files,
+        size(overview.bytes),
+        size(overview.journal_bytes),
+    );
+    let json = json!({
+        "files": overview.files,
+        "bytes": overview.bytes,
+        "journal_bytes": overview.journal_bytes,
+        "open_by": overview.open_by,
+    });
+    (text, json)
 }
 
 fn head(path: &Path, keyring: &Keyring) -> String {

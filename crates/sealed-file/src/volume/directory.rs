@@ -127,6 +127,23 @@ impl FileDirectory {
         Ok(FileDirectory { path: path.into() })
     }
 
+    /// Who has the volume open, in their own words; `None` when nobody has. It has to try the lock for that: whoever opens the
+    /// volume at that very moment finds it taken.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn holder(&self) -> Result<Option<String>> {
+        let file = match File::open(self.path.join(LOCK)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            result => result?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(who(file))),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// Where the directory is.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -195,12 +212,7 @@ impl Directory for FileDirectory {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut who = String::new();
-                let _ = file.take(HOLDER_LEN_MAX).read_to_string(&mut who);
-                return Err(std::io::Error::new(
-                    ErrorKind::WouldBlock,
-                    who.trim().to_owned(),
-                ));
+                return Err(std::io::Error::new(ErrorKind::WouldBlock, who(file)));
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
@@ -210,6 +222,12 @@ impl Directory for FileDirectory {
         writeln!(file, "{holder}")?;
         Ok(Box::new(file))
     }
+}
+
+fn who(lock: File) -> String {
+    let mut who = String::new();
+    let _ = lock.take(HOLDER_LEN_MAX).read_to_string(&mut who);
+    who.trim().to_owned()
 }
 
 /// A file whose sync leaves out what is not needed to read it again: its times.
