@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use cofferdam_sealed_file::{Directory, DirectoryLock, Disk, Part};
 
@@ -13,7 +15,16 @@ use crate::random::Random;
 /// A directory in memory that keeps apart what was not synced: bytes of each file, and which files there are. At a power cut each
 /// of these is dropped, kept, torn at 512 bytes or overtaken, as [`Loss`] says. Clones are handles on the same directory.
 #[derive(Clone, Default)]
-pub struct CrashDirectory(Arc<Mutex<State>>);
+pub struct CrashDirectory(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// What the threads of a scenario number their operations with; snapshots remember how far it was.
+    clock: AtomicU64,
+    /// Where the pauses of a disk that is not always as fast are drawn from; zero for none.
+    pauses: AtomicU64,
+}
 
 #[derive(Default)]
 struct State {
@@ -29,6 +40,8 @@ struct State {
     struck: bool,
     mark: Mark,
     trace: Option<Vec<DirectorySnapshot>>,
+    /// One operation of so many leaves a snapshot.
+    trace_one_of: Option<(u64, Random)>,
 }
 
 #[derive(Clone, Default)]
@@ -55,6 +68,8 @@ pub struct DirectorySnapshot {
     durable_names: BTreeMap<Part, usize>,
     /// How far the scenario was.
     pub mark: Mark,
+    /// How far [`CrashDirectory::tick`] was.
+    pub moment: u64,
 }
 
 /// A fault: the nth operation of its kind fails, once.
@@ -145,7 +160,10 @@ impl CrashDirectory {
             durable_names: snapshot.durable_names.clone(),
             ..State::default()
         };
-        CrashDirectory(Arc::new(Mutex::new(state)))
+        CrashDirectory(Arc::new(Shared {
+            state: Mutex::new(state),
+            ..Shared::default()
+        }))
     }
 
     /// Lets the nth operation from here on (from 1) be the last: it and everything later fails.
@@ -207,9 +225,26 @@ impl CrashDirectory {
         self.state().trace = Some(Vec::new());
     }
 
+    /// From here on a snapshot is kept after one change or sync of so many.
+    pub fn record_one_of(&self, count: u64, seed: u64) {
+        self.record();
+        self.state().trace_one_of = Some((count, Random::new(seed)));
+    }
+
+    /// From here on some operations take a moment, or let other threads go first.
+    pub fn pause_at_times(&self, seed: u64) {
+        self.0.pauses.store(seed | 1, Ordering::Relaxed);
+    }
+
+    /// A number that is greater than all before.
+    pub fn tick(&self) -> u64 {
+        self.0.clock.fetch_add(1, Ordering::SeqCst)
+    }
+
     /// The directory at this moment.
     pub fn snapshot(&self) -> DirectorySnapshot {
-        self.state().snapshot()
+        let moment = self.0.clock.load(Ordering::SeqCst);
+        self.state().snapshot(moment)
     }
 
     /// The snapshots that were kept.
@@ -254,7 +289,42 @@ impl CrashDirectory {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no operation of the directory panics")
+        self.0.state.lock().expect("no operation of the directory panics")
+    }
+
+    /// The state, for an operation of a disk.
+    fn operation(&self) -> MutexGuard<'_, State> {
+        let drawn = &self.0.pauses;
+        let before = drawn.load(Ordering::Relaxed);
+        if before > 0 {
+            let next = Random::new(before).next();
+            drawn.store(next | 1, Ordering::Relaxed);
+            match next % 64 {
+                0 => std::thread::sleep(Duration::from_micros(next / 64 % 300)),
+                1..16 => std::thread::yield_now(),
+                _ => {}
+            }
+        }
+        self.state()
+    }
+
+    /// An operation is over. The one at which the power goes is issued, and nobody hears of it.
+    fn end(&self, state: &mut State) -> Result<()> {
+        if let Some(mut trace) = state.trace.take() {
+            let kept = match &mut state.trace_one_of {
+                Some((count, random)) => random.below(*count) == 0,
+                None => true,
+            };
+            if kept {
+                // Read while nothing else happens to the disk: what was acknowledged before this number rests on what is in here.
+                trace.push(state.snapshot(self.0.clock.load(Ordering::SeqCst)));
+            }
+            state.trace = Some(trace);
+        }
+        match state.crashed {
+            true => Err(Error::other("the disk has no power")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -289,19 +359,7 @@ impl State {
         }
     }
 
-    /// An operation is over. The one at which the power goes is issued, and nobody hears of it.
-    fn end(&mut self) -> Result<()> {
-        if let Some(mut trace) = self.trace.take() {
-            trace.push(self.snapshot());
-            self.trace = Some(trace);
-        }
-        match self.crashed {
-            true => Err(Error::other("the disk has no power")),
-            false => Ok(()),
-        }
-    }
-
-    fn snapshot(&self) -> DirectorySnapshot {
+    fn snapshot(&self, moment: u64) -> DirectorySnapshot {
         let files = self.files.iter();
         DirectorySnapshot {
             files: files
@@ -310,6 +368,7 @@ impl State {
             names: self.names.clone(),
             durable_names: self.durable_names.clone(),
             mark: self.mark,
+            moment,
         }
     }
 
@@ -322,7 +381,7 @@ impl State {
 
 impl Directory for CrashDirectory {
     fn open(&self, part: Part) -> Result<Option<Box<dyn Disk>>> {
-        let mut state = self.state();
+        let mut state = self.operation();
         state.begin(Operation::Read).map_err(or_injected)?;
         let file = state.names.get(&part).copied();
         Ok(file.map(|file| -> Box<dyn Disk> {
@@ -334,7 +393,7 @@ impl Directory for CrashDirectory {
     }
 
     fn create(&self, part: Part) -> Result<Box<dyn Disk>> {
-        let mut state = self.state();
+        let mut state = self.operation();
         state.begin(Operation::Write).map_err(or_injected)?;
         let file = match state.names.get(&part) {
             Some(file) => *file,
@@ -345,7 +404,7 @@ impl Directory for CrashDirectory {
                 file
             }
         };
-        state.end()?;
+        self.end(&mut state)?;
         Ok(Box::new(File {
             directory: self.clone(),
             file,
@@ -353,14 +412,14 @@ impl Directory for CrashDirectory {
     }
 
     fn remove(&self, part: Part) -> Result<()> {
-        let mut state = self.state();
+        let mut state = self.operation();
         state.begin(Operation::Write).map_err(or_injected)?;
         state.names.remove(&part);
-        state.end()
+        self.end(&mut state)
     }
 
     fn files(&self) -> Result<Vec<u64>> {
-        let mut state = self.state();
+        let mut state = self.operation();
         state.begin(Operation::Read).map_err(or_injected)?;
         let numbers = state.names.keys().filter_map(|part| match part {
             Part::File(number) => Some(*number),
@@ -370,12 +429,12 @@ impl Directory for CrashDirectory {
     }
 
     fn sync(&self) -> Result<()> {
-        let mut state = self.state();
+        let mut state = self.operation();
         state.begin(Operation::Sync).map_err(or_injected)?;
         if !state.sync_ignored {
             state.durable_names = state.names.clone();
         }
-        state.end()
+        self.end(&mut state)
     }
 
     fn lock(&self, _holder: &str) -> Result<DirectoryLock> {
@@ -403,19 +462,19 @@ struct File {
 
 impl Disk for File {
     fn len(&self) -> Result<u64> {
-        let mut state = self.directory.state();
+        let mut state = self.directory.operation();
         state.begin(Operation::Read).map_err(or_injected)?;
         Ok(state.files[self.file].current.len() as u64)
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize> {
-        let mut state = self.directory.state();
+        let mut state = self.directory.operation();
         state.begin(Operation::Read).map_err(or_injected)?;
         Ok(copy_from(&state.files[self.file].current, bytes, offset))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        let mut state = self.directory.state();
+        let mut state = self.directory.operation();
         let (bytes, failed) = match state.begin(Operation::Write) {
             Ok(()) => (bytes, false),
             Err(Some(error)) => return Err(error),
@@ -423,7 +482,7 @@ impl Disk for File {
         };
         let bytes = bytes.into();
         state.change(self.file, Change::Write { offset, bytes });
-        state.end()?;
+        self.directory.end(&mut state)?;
         match failed {
             true => Err(DirectoryFaultKind::ShortWrite.error()),
             false => Ok(()),
@@ -431,14 +490,14 @@ impl Disk for File {
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
-        let mut state = self.directory.state();
+        let mut state = self.directory.operation();
         state.begin(Operation::Write).map_err(or_injected)?;
         state.change(self.file, Change::SetLen(len));
-        state.end()
+        self.directory.end(&mut state)
     }
 
     fn sync(&self) -> Result<()> {
-        let mut state = self.directory.state();
+        let mut state = self.directory.operation();
         let begun = state.begin(Operation::Sync);
         let ignored = state.sync_ignored;
         let file = &mut state.files[self.file];
@@ -455,11 +514,11 @@ impl Disk for File {
             Err(Some(error)) => return Err(error),
             Err(None) => {
                 file.pending.clear();
-                state.end()?;
+                self.directory.end(&mut state)?;
                 return Err(DirectoryFaultKind::FailedSync.error());
             }
         }
-        state.end()
+        self.directory.end(&mut state)
     }
 }
 
