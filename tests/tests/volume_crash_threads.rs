@@ -120,10 +120,14 @@ fn scenario(world: &World, seed: u64, number: u64, directory: &CrashDirectory, t
                 scope.spawn(move || work(volume, directory, thread, random))
             })
             .collect();
-        let onlooker = scope.spawn(move || look_on(volume, over, seed ^ number));
+        let onlookers: Vec<_> = (0..2)
+            .map(|onlooker| scope.spawn(move || look_on(volume, over, Random::part(seed ^ number, onlooker))))
+            .collect();
         let logs: Vec<Log> = threads.into_iter().map(|it| it.join().expect("a thread panicked")).collect();
         over.store(true, Ordering::Relaxed);
-        onlooker.join().expect("the onlooker panicked");
+        for onlooker in onlookers {
+            onlooker.join().expect("an onlooker panicked");
+        }
         logs
     });
     tally.homings += volume.statistics().homings;
@@ -163,14 +167,14 @@ fn work(volume: &Volume, directory: &CrashDirectory, thread: u64, mut random: Ra
             });
             log.shared.push((span, step));
         }
-        let step = owned_by(thread, step);
-        let mut model = log.history.last().unwrap().clone();
-        step.apply(&mut model);
-        log.history.push(model);
-        let span = spanned(directory, || step.perform(volume).unwrap());
-        log.spans.push(span);
-        if matches!(step, VolumeStep::Sync) {
-            log.syncs.push(span);
+        log.perform(volume, directory, owned_by(thread, step));
+        // Somebody has the file open that loses its name.
+        if random.chance(30) {
+            let (new, name) = (format!("{thread}/new").into_bytes(), format!("{thread}/replaced"));
+            let bytes = Arc::new(random.bytes(100));
+            log.perform(volume, directory, VolumeStep::Create(new.clone()));
+            log.perform(volume, directory, VolumeStep::Write(new.clone(), 0, bytes));
+            log.perform(volume, directory, VolumeStep::Rename(new, name.into_bytes()));
         }
     }
     log
@@ -197,23 +201,24 @@ fn owned_by(thread: u64, step: VolumeStep) -> VolumeStep {
 }
 
 /// Opens whatever there is, reads it, and lets go of it some time later: files are removed and replaced while they are open.
-fn look_on(volume: &Volume, over: &AtomicBool, seed: u64) {
-    let mut random = Random::new(seed);
+fn look_on(volume: &Volume, over: &AtomicBool, mut random: Random) {
     let mut held: Vec<VolumeFile> = Vec::new();
     while !over.load(Ordering::Relaxed) {
-        let names = volume.file_names().unwrap();
-        let name = random.pick(&names);
-        match volume.open_file(name) {
+        let name = match random.chance(70) {
+            true => format!("{}/replaced", random.below(THREADS)).into_bytes(),
+            false => random.pick(&volume.file_names().unwrap()).clone(),
+        };
+        match volume.open_file(&name) {
             Ok(file) => held.push(file),
             // It went meanwhile.
             Err(Error::NoSuchFile) => {}
             Err(error) => panic!("a file does not open: {error}"),
         }
-        if let Some(file) = held.last() {
+        if let Some(file) = held.last().filter(|_| random.clone().chance(30)) {
             let mut bytes = vec![0; 5000];
             file.read_at(&mut bytes, 0).unwrap();
         }
-        while held.len() > random.index(6) {
+        while held.len() > random.index(3) {
             let index = random.index(held.len());
             drop(held.swap_remove(index));
         }
@@ -276,6 +281,17 @@ fn is_a_prefix(found: &Model, logs: &[Log], moment: u64, acknowledged: u64) -> R
 }
 
 impl Log {
+    fn perform(&mut self, volume: &Volume, directory: &CrashDirectory, step: VolumeStep) {
+        let mut model = self.history.last().unwrap().clone();
+        step.apply(&mut model);
+        self.history.push(model);
+        let span = spanned(directory, || step.perform(volume).unwrap());
+        self.spans.push(span);
+        if matches!(step, VolumeStep::Sync) {
+            self.syncs.push(span);
+        }
+    }
+
     /// How many steps were over before this moment.
     fn over_before(&self, moment: u64) -> usize {
         self.spans.iter().take_while(|it| it.ended < moment).count()
