@@ -18,23 +18,50 @@ pub struct Scrubbed {
     pub bad: Vec<PageNumber>,
 }
 
+/// How much of a file there is to look at.
+pub(crate) struct Extent {
+    pages: u64,
+    unwritten: u64,
+    /// Bytes of a page; zero for a file that has none.
+    size: u64,
+}
+
+impl Extent {
+    pub(crate) fn of<D: Disk>(file: &mut SealedFile<D>) -> Result<Extent, Error> {
+        let length = file.len()?;
+        let size = file.page_size().map_or(0, |size| size.bytes() as u64);
+        Ok(Extent {
+            pages: length.div_ceil(size.max(1)),
+            unwritten: file.holes().map(|(_, count)| count).sum(),
+            size,
+        })
+    }
+}
+
 /// Opens every page of a file with its keys. `progress` hears of the pages done and of all.
 ///
 /// # Errors
 /// [`Error::Io`] and what concerns the whole file; a page that does not open is a finding.
 pub fn scrub<D: Disk>(
     file: &mut SealedFile<D>,
-    mut progress: impl FnMut(u64, u64),
+    progress: impl FnMut(u64, u64),
 ) -> Result<Scrubbed, Error> {
-    let length = file.len()?;
-    let Some(size) = file.page_size() else {
-        return Ok(Scrubbed::default());
-    };
-    let size = size.bytes() as u64;
-    let total = length.div_ceil(size);
+    let extent = Extent::of(file)?;
+    scrub_batches(&extent, progress, |bytes, offset| {
+        file.read_at(bytes, offset)
+    })
+}
+
+/// The same for a file that is read through `read_at`.
+pub(crate) fn scrub_batches(
+    extent: &Extent,
+    mut progress: impl FnMut(u64, u64),
+    mut read_at: impl FnMut(&mut [u8], u64) -> Result<usize, Error>,
+) -> Result<Scrubbed, Error> {
+    let (total, size) = (extent.pages, extent.size);
     let mut found = Scrubbed {
         pages: total,
-        unwritten: file.holes().map(|(_, count)| count).sum(),
+        unwritten: extent.unwritten,
         bad: Vec::new(),
     };
     let mut buffer = vec![0; (BATCH * size) as usize];
@@ -42,14 +69,18 @@ pub fn scrub<D: Disk>(
     while page < total {
         let count = BATCH.min(total - page);
         let bytes = &mut buffer[..(count * size) as usize];
-        if file.read_at(bytes, page * size).is_err() {
-            for number in page..page + count {
-                match file.read_at(&mut bytes[..size as usize], number * size) {
-                    Ok(_) => {}
-                    Err(Error::PageAltered { page, .. }) => found.bad.push(page),
-                    Err(error) => return Err(error),
+        match read_at(bytes, page * size) {
+            Ok(_) => {}
+            Err(Error::PageAltered { .. }) => {
+                for number in page..page + count {
+                    match read_at(&mut bytes[..size as usize], number * size) {
+                        Ok(_) => {}
+                        Err(Error::PageAltered { page, .. }) => found.bad.push(page),
+                        Err(error) => return Err(error),
+                    }
                 }
             }
+            Err(error) => return Err(error),
         }
         page += count;
         progress(page, total);

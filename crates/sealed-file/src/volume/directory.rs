@@ -66,6 +66,14 @@ pub trait Directory: Send + Sync {
     /// What the system reports.
     fn remove(&self, part: Part) -> Result<()>;
 
+    /// Sets space aside for the first `len` bytes of a part, whose length stays as it is; where that cannot be, it does nothing.
+    ///
+    /// # Errors
+    /// What the system reports, [`ErrorKind::StorageFull`] above all.
+    fn reserve(&self, _part: Part, _len: u64) -> Result<()> {
+        Ok(())
+    }
+
     /// The numbers of all the files.
     ///
     /// # Errors

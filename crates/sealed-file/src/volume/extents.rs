@@ -97,6 +97,13 @@ impl Extents {
         copied
     }
 
+    /// The pieces that reach into `[start, end)`, whole.
+    pub(crate) fn window(&self, start: u64, end: u64) -> Extents {
+        let first = self.before(start).map_or(start, |(offset, _)| offset);
+        let pieces = self.0.range(first..end);
+        Extents(pieces.map(|(at, it)| (*at, it.clone())).collect())
+    }
+
     /// The pieces in the order of their places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Piece)> {
         self.0.iter().map(|(offset, piece)| (*offset, piece))

@@ -8,9 +8,11 @@ use cofferdam_keys::{FileId, Monotonic, StoreId};
 
 use super::directory::{Directory, Part};
 use super::group::{Checksum, GroupHead, GroupWriter};
+use super::homes::Homes;
+use super::homing::Retiring;
 use super::layers::{Layers, Stage};
 use super::recovery::Recovered;
-use super::segment::{FIRST_GROUP, SegmentHead};
+use super::segment::FIRST_GROUP;
 use super::statistics::VolumeStatistics;
 use crate::disk::Disk;
 use crate::error::Error;
@@ -18,20 +20,25 @@ use crate::error::Error;
 /// The journal of one volume, and the layers of its files.
 pub(crate) struct Journal {
     pub(super) directory: Arc<dyn Directory>,
-    volume: StoreId,
-    segments: [Box<dyn Disk>; 2],
+    pub(super) homes: Arc<Homes>,
+    pub(super) volume: StoreId,
+    pub(super) segments: [Box<dyn Disk>; 2],
     /// A segment that has reached this many bytes takes no more groups.
-    limit: u64,
-    inline_homing: bool,
+    pub(super) limit: u64,
+    pub(super) inline_homing: bool,
     monotonic: Monotonic,
+    /// Nothing that waits for a disk is done under it.
     state: Mutex<State>,
-    changed: Condvar,
+    pub(super) changed: Condvar,
     /// Held by whoever brings layers home.
-    homing: Mutex<()>,
+    pub(super) homing: Mutex<()>,
+    /// The process that opened the volume.
+    process: u32,
 }
 
 pub(super) struct State {
-    files: HashMap<u64, Arc<Layers>>,
+    /// Files that are open or not at home.
+    pub(super) files: HashMap<u64, Arc<Layers>>,
     /// Files that the next commit has something to say about.
     dirty: BTreeMap<u64, Arc<Layers>>,
     /// Files that the next commit removes.
@@ -41,21 +48,29 @@ pub(super) struct State {
     batch: u64,
     /// Batches up to this one are durable.
     durable: u64,
-    committing: bool,
+    pub(super) committing: bool,
     /// A write or sync failed: what is durable is not known any more, so nothing more is promised.
-    latched: bool,
+    pub(super) latched: bool,
     /// Nobody waits for homing to go on.
-    closed: bool,
-    active: usize,
-    salts: [FileId; 2],
+    pub(super) closed: bool,
+    pub(super) active: usize,
+    pub(super) salts: [FileId; 2],
     /// Where the next group begins.
-    end: u64,
-    sequence: u64,
-    previous: Checksum,
+    pub(super) end: u64,
+    pub(super) sequence: u64,
+    pub(super) previous: Checksum,
     /// Files with something in the journal that is not at home.
-    unhomed: BTreeMap<u64, Arc<Layers>>,
-    unhomed_removed: BTreeSet<u64>,
-    statistics: VolumeStatistics,
+    pub(super) unhomed: BTreeMap<u64, Arc<Layers>>,
+    pub(super) unhomed_removed: BTreeSet<u64>,
+    /// What is on its way home, or stays to be brought there after a home could not be opened.
+    pub(super) retiring: Option<Arc<Retiring>>,
+    /// Somebody waits to retire the active segment.
+    pub(super) retirement_waits: bool,
+    /// The last homing did not succeed.
+    pub(super) homing_failed: bool,
+    /// A commit is asked for that nobody waits for.
+    pub(super) commit_wanted: bool,
+    pub(super) statistics: VolumeStatistics,
 }
 
 /// How a journal is run.
@@ -80,7 +95,12 @@ impl Journal {
                 .map_err(Error::io("opening the journal"))
         };
         let segments = [open(0)?, open(1)?];
+        for segment in 0..2 {
+            // A full disk does not keep a volume closed: a commit that finds no room says so.
+            let _ = directory.reserve(Part::Segment(segment), terms.limit + terms.limit / 2);
+        }
         Ok(Journal {
+            homes: Arc::new(Homes::new(directory.clone())),
             directory,
             volume: terms.volume,
             segments,
@@ -104,26 +124,51 @@ impl Journal {
                 previous: recovered.checksum,
                 unhomed: BTreeMap::new(),
                 unhomed_removed: BTreeSet::new(),
+                retiring: None,
+                retirement_waits: false,
+                homing_failed: false,
+                commit_wanted: false,
                 statistics: VolumeStatistics::default(),
             }),
             changed: Condvar::new(),
             homing: Mutex::new(()),
+            process: std::process::id(),
         })
     }
 
-    /// A file's layers, the same for everybody who asks.
+    /// A file's layers, the same for everybody who asks. Who opens files does so one at a time.
     pub(crate) fn file(&self, number: u64) -> io::Result<Arc<Layers>> {
-        let mut state = self.state();
-        if let Some(file) = state.files.get(&number) {
+        if let Some(file) = self.state().files.get(&number) {
             return Ok(file.clone());
         }
-        let file = Arc::new(Layers::open(&*self.directory, number)?);
-        state.files.insert(number, file.clone());
+        // A file that is not in the list is at home, and nobody else is about to change that.
+        let file = Arc::new(Layers::open(&self.homes, number)?);
+        self.state().files.insert(number, file.clone());
         Ok(file)
     }
 
-    /// Makes what is staged in these files, and the removal of others, part of the next commit, all of it together.
+    /// A file's last handle is about to go.
+    pub(crate) fn let_go(&self, file: &Arc<Layers>) {
+        let mut state = self.state();
+        // The list's, and the handle's. One that is on its way home is let go when it is there.
+        if file.is_home() && Arc::strong_count(file) <= 2 {
+            state.files.remove(&file.number());
+        }
+    }
+
+    /// Waits until there is room in memory for an operation, with no lock held. Nobody minds more being durable than was asked for.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`]. Nothing was done then.
+    pub(crate) fn make_way(&self) -> Result<(), Error> {
+        let full = self.state().dirty_bytes >= self.limit / 2;
+        if full { self.commit() } else { Ok(()) }
+    }
+
+    /// Makes what is staged in these files, and the removal of others, part of the next commit, all of it together. Waits for
+    /// nothing, so it may be called under the locks of those files.
     pub(crate) fn publish(&self, staged: &[&Arc<Layers>], removed: &[u64]) -> Result<(), Error> {
+        self.check_process()?;
         let mut state = self.state();
         if state.latched {
             return Err(Error::Latched);
@@ -132,6 +177,7 @@ impl Journal {
             let bytes = file.with(Stage::Staged, |layer| layer.bytes());
             if file.advance(Stage::Staged, Stage::Dirty) {
                 state.dirty.insert(file.number(), Arc::clone(file));
+                state.files.insert(file.number(), Arc::clone(file));
                 state.dirty_bytes += bytes.unwrap_or(0);
             }
         }
@@ -141,10 +187,17 @@ impl Journal {
             }
             state.removed.insert(*number);
         }
-        let full = state.dirty_bytes >= self.limit / 2;
-        drop(state);
-        // Memory is bounded by committing early; nobody minds more being durable than was asked for.
-        if full { self.commit() } else { Ok(()) }
+        Ok(())
+    }
+
+    /// Asks for a commit that nobody waits for.
+    pub(crate) fn commit_soon(&self) {
+        if self.inline_homing {
+            let _ = self.commit();
+            return;
+        }
+        self.state().commit_wanted = true;
+        self.changed.notify_all();
     }
 
     /// Makes everything that was published durable: one write and one sync, shared by all who call meanwhile.
@@ -152,6 +205,12 @@ impl Journal {
     /// # Errors
     /// [`Error::Io`] for the caller whose write or sync failed, [`Error::Latched`] for everybody else from then on.
     pub(crate) fn commit(&self) -> Result<(), Error> {
+        self.commit_with(self.inline_homing)
+    }
+
+    /// The same, for one who brings home himself what is in the way.
+    pub(super) fn commit_with(&self, homes: bool) -> Result<(), Error> {
+        self.check_process()?;
         let begun = (self.monotonic)();
         let mut state = self.state();
         let target = match state.is_clean() {
@@ -163,10 +222,10 @@ impl Journal {
             if state.latched {
                 return Err(Error::Latched);
             }
-            state = if state.committing {
+            state = if state.committing || state.retirement_waits {
                 self.wait(state)
             } else if state.end >= self.limit {
-                self.make_room(state)?
+                self.make_room(state, homes)?
             } else {
                 self.lead(state)?
             };
@@ -200,6 +259,7 @@ impl Journal {
         let (segment, at) = (&self.segments[state.active], state.end);
         drop(state);
 
+        let _watch = Watch(self);
         let (bytes, checksum) = encode(&head, &dirty, &removed);
         let written = segment.write_at(&bytes, at).and_then(|()| segment.sync());
 
@@ -233,109 +293,15 @@ impl Journal {
     fn make_room<'a>(
         &'a self,
         state: MutexGuard<'a, State>,
+        homes: bool,
     ) -> Result<MutexGuard<'a, State>, Error> {
-        if self.inline_homing || state.closed {
+        if homes || state.closed || state.homing_failed {
             drop(state);
             self.go_home()?;
             return Ok(self.state());
         }
-        self.changed.notify_all();
+        // Whoever brings layers home has heard of the last commit: to wake everybody here would keep all who wait awake.
         Ok(self.wait(state))
-    }
-
-    /// Brings home what is durable in the journal, and frees its segment. Commits go on meanwhile, in the other one.
-    ///
-    /// # Errors
-    /// [`Error::Io`]: the volume is latched then. Everything stays readable, and in the journal.
-    pub(crate) fn go_home(&self) -> Result<(), Error> {
-        let _one = self.homing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.state();
-        while state.committing {
-            state = self.wait(state);
-        }
-        if state.latched {
-            return Err(Error::Latched);
-        }
-        if state.unhomed.is_empty() && state.unhomed_removed.is_empty() {
-            return Ok(());
-        }
-        // The other segment is free: the homing before this one has seen to that.
-        let retiring = state.active;
-        state.active = 1 - retiring;
-        state.end = FIRST_GROUP;
-        let (home, home_checksum) = (state.sequence, state.previous);
-        let files = std::mem::take(&mut state.unhomed);
-        let removed = std::mem::take(&mut state.unhomed_removed);
-        for file in files.values() {
-            file.advance(Stage::Committed, Stage::Homing);
-        }
-        self.changed.notify_all();
-        drop(state);
-
-        let done = self.bring(&files, &removed).and_then(|homed| {
-            let salt = FileId::random().map_err(io::Error::other)?;
-            let head = SegmentHead {
-                volume: self.volume,
-                salt,
-                home,
-                home_checksum,
-            };
-            head.store(&*self.segments[retiring])?;
-            Ok((homed, salt))
-        });
-        let mut state = self.state();
-        self.changed.notify_all();
-        let ((pieces, bytes), salt) = done.map_err(|source| {
-            state.latched = true;
-            Error::Io {
-                doing: "bringing the journal home",
-                source,
-            }
-        })?;
-        for file in files.values() {
-            file.homed();
-        }
-        state.salts[retiring] = salt;
-        state.statistics.homings += 1;
-        state.statistics.pages_homed += pieces;
-        state.statistics.bytes_homed += bytes;
-        drop(files);
-        state.files.retain(|number, file| {
-            !removed.contains(number) && (Arc::strong_count(file) > 1 || !file.is_home())
-        });
-        Ok(())
-    }
-
-    /// Writes files home in their order, and makes that durable.
-    fn bring(
-        &self,
-        files: &BTreeMap<u64, Arc<Layers>>,
-        removed: &BTreeSet<u64>,
-    ) -> io::Result<(u64, u64)> {
-        let mut homed = (0, 0);
-        for file in files.values() {
-            let (pieces, bytes) = file.go_home(&*self.directory)?;
-            homed = (homed.0 + pieces, homed.1 + bytes);
-        }
-        for number in removed {
-            self.directory.remove(Part::File(*number))?;
-        }
-        self.directory.sync()?;
-        Ok(homed)
-    }
-
-    /// Waits until it is worth while to go home; `false` when the volume is closed.
-    pub(crate) fn wait_for_work(&self) -> bool {
-        let mut state = self.state();
-        loop {
-            if state.closed || state.latched {
-                return false;
-            }
-            if state.end >= self.limit / 2 {
-                return true;
-            }
-            state = self.wait(state);
-        }
     }
 
     /// Lets [`Journal::wait_for_work`] end.
@@ -348,20 +314,45 @@ impl Journal {
         let state = self.state();
         VolumeStatistics {
             journal_bytes: state.end - FIRST_GROUP,
-            files_not_home: state.unhomed.len() as u64,
+            files_not_home: (state.unhomed.len()
+                + state.retiring.as_ref().map_or(0, |it| it.count())) as u64,
             latched: state.latched,
             ..state.statistics
         }
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    /// A child of the process would write over what its parent has acknowledged: they share the files and the lock, and not this memory.
+    pub(super) fn check_process(&self) -> Result<(), Error> {
+        match std::process::id() == self.process {
+            true => Ok(()),
+            false => Err(Error::Misuse {
+                what: "a volume is used by the process that opened it, and not by its children: open it in one of them",
+            }),
+        }
+    }
+
+    pub(super) fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.changed
             .wait(state)
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever writes the journal or a home is watched: should they panic, what is durable is not known, and nobody must wait for them.
+pub(super) struct Watch<'a>(pub(super) &'a Journal);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut state = self.0.state();
+            state.latched = true;
+            state.committing = false;
+            self.0.changed.notify_all();
+        }
     }
 }
 

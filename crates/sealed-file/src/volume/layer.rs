@@ -56,6 +56,15 @@ impl Layer {
         pieces.map(|(_, it)| it.bytes().len() as u64).sum()
     }
 
+    /// What it says about `[offset, offset + len)`.
+    pub(crate) fn window(&self, offset: u64, len: u64) -> Layer {
+        Layer {
+            cut: self.cut,
+            len: self.len,
+            extents: self.extents.window(offset, offset + len),
+        }
+    }
+
     /// Puts this layer over bytes that were read from beneath it.
     pub(crate) fn cover(&self, out: &mut [u8], offset: u64) {
         let kept = usize::try_from(self.cut.saturating_sub(offset)).unwrap_or(usize::MAX);

@@ -1,10 +1,10 @@
 //! A file as its users see it: what is at home, and over it what has not gone home yet.
 
 use std::io::Result;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::directory::{Directory, Part};
 use super::extents::Piece;
+use super::homes::Homes;
 use super::layer::Layer;
 use crate::disk::Disk;
 
@@ -26,9 +26,8 @@ pub(crate) enum Stage {
 /// One file of a volume.
 pub(crate) struct Layers {
     number: u64,
+    homes: Arc<Homes>,
     state: RwLock<State>,
-    /// Opened when it is first needed.
-    home: Mutex<Option<Arc<dyn Disk>>>,
 }
 
 struct State {
@@ -39,17 +38,34 @@ struct State {
 
 impl Layers {
     /// The file as it is at home.
-    pub(crate) fn open(directory: &dyn Directory, number: u64) -> Result<Layers> {
-        let home = directory.open(Part::of_file(number))?;
-        let home_len = home.as_ref().map_or(Ok(0), |home| home.len())?;
+    pub(crate) fn open(homes: &Arc<Homes>, number: u64) -> Result<Layers> {
+        let home = homes.get(number)?;
+        let home_len = home.map_or(Ok(0), |home| home.len())?;
         Ok(Layers {
             number,
+            homes: homes.clone(),
             state: RwLock::new(State {
                 layers: Default::default(),
                 home_len,
             }),
-            home: Mutex::new(home.map(Arc::from)),
         })
+    }
+
+    /// A file that is being made. What somebody may have put in its place at home is never looked at, and is cut off when the
+    /// file comes home.
+    pub(crate) fn make(homes: &Arc<Homes>, number: u64) -> Layers {
+        let mut nothing = Layer::on(0);
+        nothing.cut = 0;
+        let mut layers: [Option<Layer>; 5] = Default::default();
+        layers[Stage::Staged as usize] = Some(nothing);
+        Layers {
+            number,
+            homes: homes.clone(),
+            state: RwLock::new(State {
+                layers,
+                home_len: 0,
+            }),
+        }
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -60,25 +76,33 @@ impl Layers {
         self.read().len()
     }
 
-    /// Reads through all layers; answers how many bytes there were.
+    /// Reads through all layers; answers how many bytes there were. Nobody may write to the file meanwhile, who reads it has that
+    /// under a lock; that layers go home meanwhile changes nothing.
     pub(crate) fn read_at(&self, out: &mut [u8], offset: u64) -> Result<usize> {
-        // Held to the end: what goes home meanwhile is in the layers until it is there.
-        let state = self.read();
-        let there = state.len().saturating_sub(offset);
-        let len = out.len().min(usize::try_from(there).unwrap_or(usize::MAX));
+        let (len, below, windows) = {
+            let state = self.read();
+            let there = state.len().saturating_sub(offset);
+            let len = out.len().min(usize::try_from(there).unwrap_or(usize::MAX));
+            let out = &mut out[..len];
+            if state.newest_has_all(out, offset) {
+                return Ok(len);
+            }
+            let below = state.home_len.saturating_sub(offset);
+            let below = usize::try_from(below).unwrap_or(usize::MAX).min(len);
+            (len, below, state.windows(offset, len as u64))
+        };
+        // Without the lock: a disk that is slow to read must not stop who commits. What goes home from here on is in the windows, and
+        // covers what is read of it.
         let out = &mut out[..len];
-        if state.newest_has_all(out, offset) {
-            return Ok(len);
-        }
-        let home = self.home().clone();
         let mut done = 0;
-        if let Some(home) = home.filter(|_| offset < state.home_len) {
-            let below = usize::try_from(state.home_len - offset).unwrap_or(usize::MAX);
-            done = home.read_at(&mut out[..below.min(len)], offset)?;
+        if below > 0
+            && let Some(home) = self.homes.get(self.number)?
+        {
+            done = home.read_at(&mut out[..below], offset)?;
         }
         out[done..].fill(0);
-        for layer in state.layers.iter().flatten() {
-            layer.cover(out, offset);
+        for window in &windows {
+            window.cover(out, offset);
         }
         Ok(len)
     }
@@ -115,18 +139,15 @@ impl Layers {
         self.read().layers[stage as usize].as_ref().map(look)
     }
 
-    /// Writes the homing layer home and makes it durable there. It stays readable as a layer until [`Layers::homed`]. Answers
-    /// how many pieces and bytes that were.
-    pub(crate) fn go_home(&self, directory: &dyn Directory) -> Result<(u64, u64)> {
-        let home = self.home_or_new(directory)?;
+    /// Writes the homing layer home, where it is to be synced. It stays readable as a layer until [`Layers::homed`]. Answers how
+    /// many pieces and bytes that were.
+    pub(crate) fn write_home(&self, home: &dyn Disk) -> Result<(u64, u64)> {
         // Its pieces are shared, so that nobody waits for the disk.
         let Some(layer) = self.with(Stage::Homing, Layer::clone) else {
             return Ok((0, 0));
         };
-        layer.apply(&*home)?;
-        home.sync()?;
-        let bytes = layer.extents.iter().map(|(_, it)| it.bytes().len() as u64);
-        Ok((layer.extents.count() as u64, bytes.sum()))
+        layer.apply(home)?;
+        Ok((layer.extents.count() as u64, layer.bytes()))
     }
 
     /// What was homing is durable at home.
@@ -140,20 +161,6 @@ impl Layers {
     /// Whether everything is at home.
     pub(crate) fn is_home(&self) -> bool {
         self.read().layers.iter().all(Option::is_none)
-    }
-
-    fn home_or_new(&self, directory: &dyn Directory) -> Result<Arc<dyn Disk>> {
-        let mut home = self.home();
-        if let Some(home) = &*home {
-            return Ok(home.clone());
-        }
-        let made: Arc<dyn Disk> = directory.create(Part::of_file(self.number))?.into();
-        *home = Some(made.clone());
-        Ok(made)
-    }
-
-    fn home(&self) -> std::sync::MutexGuard<'_, Option<Arc<dyn Disk>>> {
-        self.home.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -174,6 +181,12 @@ impl State {
     fn layer(&mut self, stage: Stage) -> &mut Layer {
         let len = self.len();
         self.layers[stage as usize].get_or_insert_with(|| Layer::on(len))
+    }
+
+    /// What all layers say about these bytes, the oldest first.
+    fn windows(&self, offset: u64, len: u64) -> Vec<Layer> {
+        let layers = self.layers.iter().flatten();
+        layers.map(|layer| layer.window(offset, len)).collect()
     }
 
     /// Reads from the newest layer that has anything to say about these bytes, if it has all of them.

@@ -17,6 +17,8 @@ mod claims;
 mod directory;
 mod extents;
 mod group;
+mod homes;
+mod homing;
 mod journal;
 mod journaled_disk;
 mod layer;
@@ -48,6 +50,7 @@ pub use volume_file::{ATOMIC_LEN_MAX, VolumeFile};
 
 use catalogue::{Named, check_name};
 use directory::DirectoryLock as Lock;
+use homing::Work;
 use journal::{Journal, JournalTerms};
 use shared::Shared;
 
@@ -196,9 +199,12 @@ impl Volume {
                 number,
                 file_id: cofferdam_keys::FileId::random()?,
             };
-            let opened = self.shared.opened(catalogue, nobody)?;
+            let opened = self.shared.made(catalogue, nobody)?;
             step.staged.push(opened.layers.clone());
-            let file_id = opened.make_record(&mut opened.state(), &step.store)?;
+            let mut staging = opened.staging();
+            let file_id = staging.make_record(&step.store)?;
+            // Nobody else has it: what becomes of it is up to the step.
+            staging.keep();
             catalogue.name(name, Named { number, file_id })?;
             Ok(opened)
         })?;
@@ -238,7 +244,10 @@ impl Volume {
     /// [`Error::Fenced`], [`Error::Io`].
     pub fn file_names(&self) -> Result<Vec<Vec<u8>>, Error> {
         let names = |it: &mut catalogue::Catalogue| Ok(it.names().map(<[u8]>::to_vec).collect());
-        self.shared.catalogue(names)
+        let names = self.shared.catalogue(names)?;
+        // What was read before the gate closed may have been on its way here when it did.
+        self.shared.admit()?;
+        Ok(names)
     }
 
     /// Makes durable everything that was done so far.
@@ -302,9 +311,12 @@ impl Volume {
     fn start_homer(&self) -> Result<JoinHandle<()>, Error> {
         let shared = self.shared.clone();
         let work = move || {
-            while shared.journal.wait_for_work() {
-                // A failure latches the journal, and whoever syncs next is told.
-                let _ = shared.journal.go_home();
+            while let Some(work) = shared.journal.wait_for_work() {
+                // Of a failure, whoever syncs next or needs the room is told.
+                let _ = match work {
+                    Work::Home => shared.journal.go_home(),
+                    Work::Commit => shared.journal.commit_with(true),
+                };
             }
         };
         let thread = thread::Builder::new().name("cofferdam-homing".to_owned());

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 
 use cofferdam_keys::{Holder, Lease, Recorder, Refusal};
 
@@ -119,37 +119,49 @@ impl Shared {
         look(guard.as_mut().expect("it was just loaded"))
     }
 
-    /// Changes the catalogue, and what the change says of files with it, as one step of the journal.
+    /// Changes the catalogue, and what the change says of files with it, as one step of the journal. What `change` answers is held
+    /// until the step is published.
     pub(super) fn change<R>(
         &self,
         change: impl FnOnce(&mut Catalogue, &mut Step) -> Result<R, Error>,
     ) -> Result<R, Error> {
+        self.journal.make_way()?;
         let (store, mut guard) = self.unlocked_catalogue()?;
         let mut step = Step {
             store,
             staged: Vec::new(),
             removed: Vec::new(),
         };
-        let result = change(guard.as_mut().expect("it was just loaded"), &mut step);
-        let result = result.and_then(|done| {
-            let removed: Vec<u64> = step
-                .removed
-                .iter()
-                .filter_map(|it| self.unname(*it))
-                .collect();
-            let mut staged = vec![&self.layers];
-            staged.extend(&step.staged);
-            self.journal.publish(&staged, &removed)?;
+        let catalogue = guard.as_mut().expect("it was just loaded");
+        let result = change(catalogue, &mut step).and_then(|done| {
+            self.publish(&step)?;
             Ok(done)
         });
         if result.is_err() {
             // Nothing of it counts. The catalogue is loaded again as it was before.
-            for file in step.staged.iter().chain([&self.layers]) {
-                file.discard(Stage::Staged);
-            }
+            self.layers.discard(Stage::Staged);
             *guard = None;
         }
         result
+    }
+
+    fn publish(&self, step: &Step) -> Result<(), Error> {
+        // Whoever has a file open that loses its name keeps it until then. None of them may go before this is published: what their
+        // going removes would be gone before the name was.
+        let lookup = |file: &Named| {
+            let opened = lock(&self.open).get(&file.number).and_then(Weak::upgrade);
+            (file.number, opened)
+        };
+        let removed: Vec<(u64, Option<Arc<Opened>>)> = step.removed.iter().map(lookup).collect();
+        let gone = removed.iter().filter(|(_, opened)| opened.is_none());
+        let gone: Vec<u64> = gone.map(|(number, _)| *number).collect();
+        let mut staged = vec![&self.layers];
+        staged.extend(&step.staged);
+        self.journal.publish(&staged, &gone)?;
+        for opened in removed.into_iter().filter_map(|(_, opened)| opened) {
+            opened.removed.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn unlocked_catalogue(&self) -> Result<(Store, MutexGuard<'_, Option<Catalogue>>), Error> {
@@ -168,58 +180,73 @@ impl Shared {
         Ok((store, guard))
     }
 
-    /// A file that nobody finds any more: the number, when nobody has it open either. Whoever has it open keeps it until then.
-    fn unname(&self, file: Named) -> Option<u64> {
-        let opened = lock(&self.open).get(&file.number).and_then(Weak::upgrade);
-        match opened {
-            Some(opened) => {
-                opened.removed.store(true, Ordering::Release);
-                None
-            }
-            None => Some(file.number),
-        }
-    }
-
     /// The shared part of a file's handles.
     pub(super) fn opened(&self, catalogue: &Catalogue, file: Named) -> Result<Arc<Opened>, Error> {
-        let mut open = lock(&self.open);
-        if let Some(opened) = open.get(&file.number).and_then(Weak::upgrade) {
+        let opened = lock(&self.open).get(&file.number).and_then(Weak::upgrade);
+        if let Some(opened) = opened {
             return Ok(opened);
         }
         let layers = self.journal.file(file.number);
         let layers = layers.map_err(Error::io("opening a file"))?;
+        self.enter(catalogue, file, layers)
+    }
+
+    /// The same for a file that is being made.
+    pub(super) fn made(&self, catalogue: &Catalogue, file: Named) -> Result<Arc<Opened>, Error> {
+        let layers = Layers::make(&self.journal.homes, file.number);
+        self.enter(catalogue, file, Arc::new(layers))
+    }
+
+    fn enter(
+        &self,
+        catalogue: &Catalogue,
+        file: Named,
+        layers: Arc<Layers>,
+    ) -> Result<Arc<Opened>, Error> {
         let size = catalogue.page_size().ok_or(Error::CatalogueAltered)?;
         let this = self.this.upgrade().expect("its caller holds the volume");
         let opened = Opened::new(&this, layers, file.file_id, size, catalogue.slot_count());
         let opened = Arc::new(opened);
-        open.retain(|_, other| other.strong_count() > 0);
-        open.insert(file.number, Arc::downgrade(&opened));
+        lock(&self.open).insert(file.number, Arc::downgrade(&opened));
         Ok(opened)
     }
 
     /// Cuts a file to nothing. It is another file afterwards, with the same name: no page that it had opens any more.
     pub(super) fn empty(&self, opened: &Arc<Opened>) -> Result<(), Error> {
-        self.change(|catalogue, step| {
-            let mut state = opened.state();
-            let emptied = (|| {
-                let file = opened.sealed(&mut state, &step.store)?;
-                if file.is_empty()? {
-                    return Ok(());
-                }
-                file.set_len(0)?;
-                let file_id = opened.make_record(&mut state, &step.store)?;
-                let number = opened.number;
-                if let Some(name) = catalogue.name_of(number) {
-                    catalogue.name(&name, Named { number, file_id })?;
-                }
-                step.staged.push(opened.layers.clone());
-                Ok(())
-            })();
-            if emptied.is_err() {
-                opened.give_up(&mut state);
+        let emptied = self.change(|catalogue, step| {
+            let mut staging = opened.staging();
+            let file = staging.sealed(&step.store)?;
+            if file.is_empty()? {
+                staging.keep();
+                return Ok(None);
             }
-            emptied
-        })
+            file.set_len(0)?;
+            let file_id = staging.make_record(&step.store)?;
+            let number = opened.number;
+            if let Some(name) = catalogue.name_of(number) {
+                catalogue.name(&name, Named { number, file_id })?;
+            }
+            step.staged.push(opened.layers.clone());
+            Ok(Some(staging))
+        })?;
+        if let Some(staging) = emptied {
+            staging.keep();
+        }
+        Ok(())
+    }
+
+    /// The last handle of a file is gone.
+    pub(super) fn closed(&self, opened: &Opened) {
+        let mut open = lock(&self.open);
+        // Somebody may have opened it anew.
+        if open
+            .get(&opened.number)
+            .is_some_and(|it| it.strong_count() == 0)
+        {
+            open.remove(&opened.number);
+        }
+        drop(open);
+        self.journal.let_go(&opened.layers);
     }
 
     pub(super) fn close(&self) {
@@ -259,23 +286,28 @@ impl Holder for Shared {
         if let Ok(Some(_)) = followed
             && let Ok(Some(store)) = self.opener.open_store(&self.keyring, &self.path)
         {
-            *lock(&self.store) = Some(store);
+            let mut held = lock(&self.store);
+            // A fence closes the gate first and takes the keys afterwards, under this lock.
+            if self.admit().is_ok() {
+                *held = Some(store);
+            }
         }
     }
 
     fn fence(&self) -> bool {
-        *lock(&self.catalogue) = None;
+        // Whoever is at it ends within moments, and then the gate comes again.
+        let mut all = try_wipe(&self.catalogue);
         let open: Vec<_> = lock(&self.open)
             .values()
             .filter_map(Weak::upgrade)
             .collect();
         for opened in open {
-            opened.state().sealed = None;
+            all &= opened.try_wipe();
         }
         *lock(&self.store) = None;
         // All that waits is sealed. Should the disk fail, whoever syncs next is told.
-        let _ = self.journal.commit();
-        true
+        self.journal.commit_soon();
+        all
     }
 
     fn recorder(&self) -> Option<Recorder> {
@@ -292,4 +324,14 @@ impl Holder for Shared {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives up what a lock protects, unless somebody is at it.
+fn try_wipe<T>(mutex: &Mutex<Option<T>>) -> bool {
+    match mutex.try_lock() {
+        Ok(mut held) => *held = None,
+        Err(TryLockError::Poisoned(poisoned)) => *poisoned.into_inner() = None,
+        Err(TryLockError::WouldBlock) => return false,
+    }
+    true
 }

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, TryLockError,
+};
 
 use cofferdam_audit::Clock;
 use cofferdam_cipher::{PageSize, SlotCount};
@@ -17,7 +19,7 @@ use crate::error::Error;
 use crate::file::{FileSetup, SealedFile};
 use crate::opener::Store;
 use crate::record::FileKind;
-use crate::scrub::{Scrubbed, scrub};
+use crate::scrub::{Extent, Scrubbed, scrub_batches};
 
 /// A file of a volume. Any number of threads may use it, and open it as often as they like.
 ///
@@ -36,17 +38,22 @@ pub(crate) struct Opened {
     page_size: PageSize,
     slot_count: SlotCount,
     clock: Clock,
-    state: Mutex<State>,
+    /// Shared by those who read; whoever changes the file is alone.
+    state: RwLock<State>,
     /// Nobody finds the file by a name any more; it goes with the last handle.
     pub(super) removed: AtomicBool,
     pub(super) claims: Claims,
     volume: std::sync::Weak<Shared>,
 }
 
-pub(super) struct State {
-    pub(super) file_id: FileId,
-    /// Gone while the volume is fenced.
-    pub(super) sealed: Option<SealedFile<JournaledDisk>>,
+type Sealed = SealedFile<JournaledDisk>;
+
+struct State {
+    file_id: FileId,
+    /// All changes go through it, and reads when nobody else is reading. Gone while the volume is fenced.
+    main: Mutex<Option<Sealed>>,
+    /// For those who read at the same time.
+    spare: Mutex<Vec<Sealed>>,
 }
 
 impl VolumeFile {
@@ -66,18 +73,32 @@ impl VolumeFile {
         Ok(self.len()? == 0)
     }
 
-    /// Reads from `offset` on, and answers how many bytes there were; fewer than asked only at the end.
+    /// Reads from `offset` on, and answers how many bytes there were; fewer than asked only at the end. Up to [`ATOMIC_LEN_MAX`] bytes
+    /// are of one moment.
     ///
     /// # Errors
     /// [`Error::PageAltered`] for these pages alone; otherwise as [`VolumeFile::len`].
     pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize, Error> {
-        let result = self.read(|file| file.read_at(bytes, offset));
+        let result = self.read_pieces(bytes, offset);
         // What was read before the gate closed may have been on its way here when it did.
-        let admitted = self.volume.admit();
-        if admitted.is_err() {
+        let result = self.volume.admit().and(result);
+        if result.is_err() {
             bytes.fill(0);
         }
-        admitted.and(result)
+        result
+    }
+
+    /// Lets a fence pass between two pieces.
+    fn read_pieces(&self, bytes: &mut [u8], offset: u64) -> Result<usize, Error> {
+        let mut done = 0;
+        for part in bytes.chunks_mut(ATOMIC_LEN_MAX) {
+            let read = self.read(|file| file.read_at(part, offset.saturating_add(done as u64)))?;
+            done += read;
+            if read < part.len() {
+                break;
+            }
+        }
+        Ok(done)
     }
 
     /// Writes all of `bytes` at `offset`.
@@ -113,35 +134,51 @@ impl VolumeFile {
         self.volume.journal.commit()
     }
 
-    /// Opens every page. `progress` hears of the pages done and of all.
+    /// Opens every page, a batch at a time: others use the file meanwhile, and a fence does not wait for the end. `progress` hears of
+    /// the pages done and of all.
     ///
     /// # Errors
     /// As [`VolumeFile::read_at`], but a page that does not open is a finding.
     pub fn scrub(&self, progress: impl FnMut(u64, u64)) -> Result<Scrubbed, Error> {
-        self.read(|file| scrub(file, progress))
+        let extent = self.read(|file| Extent::of(file))?;
+        scrub_batches(&extent, progress, |bytes, offset| {
+            self.read(|file| file.read_at(bytes, offset))
+        })
     }
 
-    fn read<R>(
-        &self,
-        look: impl FnOnce(&mut SealedFile<JournaledDisk>) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let (store, mut state) = self.opened.unlocked(&self.volume)?;
-        look(self.opened.sealed(&mut state, &store)?)
+    fn read<R>(&self, look: impl FnOnce(&mut Sealed) -> Result<R, Error>) -> Result<R, Error> {
+        let store = self.volume.store()?;
+        let state = self.opened.state.read();
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        // A fence closes the gate first and takes the file's keys afterwards, under this lock.
+        self.volume.admit()?;
+        let mut main = match state.main.try_lock() {
+            Ok(main) => main,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let mut spare = lock(&state.spare).pop();
+                let result = look(self.opened.sealed(&mut spare, state.file_id, &store)?);
+                lock(&state.spare).extend(spare);
+                return result;
+            }
+        };
+        look(self.opened.sealed(&mut main, state.file_id, &store)?)
     }
 
     fn change(
         &self,
-        change: impl FnOnce(&mut SealedFile<JournaledDisk>) -> Result<(), Error>,
+        change: impl FnOnce(&mut Sealed) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let (store, mut state) = self.opened.unlocked(&self.volume)?;
-        let file = self.opened.sealed(&mut state, &store)?;
-        let result = change(file)
-            .and_then(|()| file.flush())
-            .and_then(|()| self.volume.journal.publish(&[&self.opened.layers], &[]));
-        if result.is_err() {
-            self.opened.give_up(&mut state);
-        }
-        result
+        self.volume.journal.make_way()?;
+        let store = self.volume.store()?;
+        let mut staging = self.opened.staging();
+        self.volume.admit()?;
+        let file = staging.sealed(&store)?;
+        change(file)?;
+        file.flush()?;
+        self.volume.journal.publish(&[&self.opened.layers], &[])?;
+        staging.keep();
+        Ok(())
     }
 }
 
@@ -159,9 +196,10 @@ impl Opened {
             page_size,
             slot_count,
             clock: volume.opener.clock,
-            state: Mutex::new(State {
+            state: RwLock::new(State {
                 file_id,
-                sealed: None,
+                main: Mutex::new(None),
+                spare: Mutex::new(Vec::new()),
             }),
             removed: AtomicBool::new(false),
             claims: Claims::default(),
@@ -169,44 +207,45 @@ impl Opened {
         }
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The file, for an operation that changes it.
+    pub(super) fn staging(&self) -> Staging<'_> {
+        let state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        Staging {
+            opened: self,
+            before: state.file_id,
+            state,
+            kept: false,
+        }
     }
 
-    /// The state, with the volume's keys in memory and its gate open.
-    fn unlocked(&self, volume: &Shared) -> Result<(Store, MutexGuard<'_, State>), Error> {
-        let store = volume.store()?;
-        let state = self.state();
-        // A fence closes the gate first and takes the file's keys afterwards, under this lock.
-        volume.admit()?;
-        Ok((store, state))
+    /// Gives up the keys and the plaintext, unless somebody is at it.
+    pub(super) fn try_wipe(&self) -> bool {
+        let mut state = match self.state.try_write() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        *lock(&state.main) = None;
+        own(&mut state.spare).clear();
+        true
     }
 
-    pub(super) fn sealed<'a>(
+    fn sealed<'a>(
         &self,
-        state: &'a mut State,
+        sealed: &'a mut Option<Sealed>,
+        file_id: FileId,
         store: &Store,
-    ) -> Result<&'a mut SealedFile<JournaledDisk>, Error> {
-        if state.sealed.is_none() {
+    ) -> Result<&'a mut Sealed, Error> {
+        if sealed.is_none() {
             let file = self.open_sealed(store, Some(self.page_size))?;
             // An empty file without a record, or another file of the same store, is not this one.
-            if file.file_id() != state.file_id {
+            if file.file_id() != file_id {
                 let kind = FileKind::Volume;
                 return Err(Error::RecordAltered { kind });
             }
-            state.sealed = Some(file);
+            *sealed = Some(file);
         }
-        Ok(state.sealed.as_mut().expect("it was just opened"))
-    }
-
-    /// Makes the record of a file that has none: a new file, or one that was cut to nothing, which is another file from then on.
-    pub(super) fn make_record(&self, state: &mut State, store: &Store) -> Result<FileId, Error> {
-        let mut file = self.open_sealed(store, None)?;
-        file.choose_page_size(self.page_size);
-        file.flush()?;
-        state.file_id = file.file_id();
-        state.sealed = Some(file);
-        Ok(state.file_id)
+        Ok(sealed.as_mut().expect("it was just opened"))
     }
 
     fn open_sealed(
@@ -223,22 +262,79 @@ impl Opened {
         };
         SealedFile::open(JournaledDisk::new(self.layers.clone()), setup)
     }
+}
 
-    /// An operation failed half-way: nothing of it counts, and what the sealed file remembers may be wrong.
-    pub(super) fn give_up(&self, state: &mut State) {
-        self.layers.discard(Stage::Staged);
-        state.sealed = None;
+/// A file while an operation is put together. Held until the operation is published: another one must not publish half of it.
+pub(super) struct Staging<'a> {
+    opened: &'a Opened,
+    state: RwLockWriteGuard<'a, State>,
+    /// The file's identity before the operation.
+    before: FileId,
+    kept: bool,
+}
+
+impl Staging<'_> {
+    pub(super) fn sealed(&mut self, store: &Store) -> Result<&mut Sealed, Error> {
+        let state = &mut *self.state;
+        let main = own(&mut state.main);
+        self.opened.sealed(main, state.file_id, store)
     }
+
+    /// Makes the record of a file that has none: a new file, or one that was cut to nothing, which is another file from then on.
+    pub(super) fn make_record(&mut self, store: &Store) -> Result<FileId, Error> {
+        let mut file = self.opened.open_sealed(store, None)?;
+        file.choose_page_size(self.opened.page_size);
+        file.flush()?;
+        self.state.file_id = file.file_id();
+        *own(&mut self.state.main) = Some(file);
+        Ok(self.state.file_id)
+    }
+
+    /// The operation was published.
+    pub(super) fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // It failed half-way: nothing of it counts, and what the sealed file remembers may be wrong.
+            self.opened.layers.discard(Stage::Staged);
+            self.state.file_id = self.before;
+            *own(&mut self.state.main) = None;
+        }
+        let other = self.state.file_id != self.before;
+        let spare = own(&mut self.state.spare);
+        match other {
+            true => spare.clear(),
+            false => spare.iter_mut().for_each(SealedFile::forget),
+        }
+    }
+}
+
+fn own<T>(mutex: &mut Mutex<T>) -> &mut T {
+    mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        if self.removed.load(Ordering::Acquire)
-            && let Some(volume) = self.volume.upgrade()
-        {
-            // Should this be lost, the next opening finds a file that no name belongs to.
+        let Some(volume) = self.volume.upgrade() else {
+            return;
+        };
+        if self.removed.load(Ordering::Acquire) {
+            // Should this be lost, the next opening finds a file that was removed.
             let _ = volume.journal.publish(&[], &[self.number]);
         }
+        let state = self.state.get_mut();
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        *own(&mut state.main) = None;
+        own(&mut state.spare).clear();
+        volume.closed(self);
     }
 }
 
