@@ -22,6 +22,13 @@ pub enum Error {
     Busy,
     /// The list of a volume's files is none.
     CatalogueAltered,
+    /// The list of a volume's files is older than the files.
+    CatalogueOld {
+        /// The highest number of a file that is there.
+        newest: u64,
+        /// The lowest one that the list knows nothing of.
+        next: u64,
+    },
     /// The store is closed because of one of its keys.
     Fenced(std::sync::Arc<cofferdam_keys::Fenced>),
     /// Somebody has the volume open.
@@ -114,6 +121,11 @@ impl fmt::Display for Error {
             Error::Audit(error) => write!(f, "the audit log cannot be written, so nothing was done: {error}"),
             Error::CatalogueAltered => f.write_str(
                 "the volume's list of files does not read as one; restore the volume from a backup",
+            ),
+            Error::CatalogueOld { newest, next } => write!(
+                f,
+                "the volume's keyring file is older than its files: it knows of none from files/{next:016x} on, and files/{newest:016x} \
+                 is there; nothing was changed. Put back the keyring that belongs to these files, or restore the whole volume from one backup"
             ),
             Error::Fenced(fenced) => fenced.fmt(f),
             Error::Held { by } => write!(f, "the volume is open already, by {by}"),

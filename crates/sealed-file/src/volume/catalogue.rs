@@ -1,6 +1,6 @@
 //! Which name is which file's: the content of the keyring file (format section 12.1).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cofferdam_keys::FileId;
 
@@ -21,6 +21,8 @@ pub(crate) struct Catalogue {
     file: SealedFile<JournaledDisk>,
     names: BTreeMap<Vec<u8>, Named>,
     by_number: HashMap<u64, Vec<u8>>,
+    /// Files that have lost their name, and may still be there because somebody has them open.
+    removed: BTreeSet<u64>,
     next: u64,
     end: u64,
     /// Bytes of the entries that count.
@@ -36,6 +38,7 @@ impl Catalogue {
             file,
             names: BTreeMap::new(),
             by_number: HashMap::new(),
+            removed: BTreeSet::new(),
             next: 1,
             end: len,
             live: 0,
@@ -69,8 +72,8 @@ impl Catalogue {
                     self.next = self.next.max(number.checked_add(1)?);
                 }
                 REMOVED if name_len == 0 && *file_id.as_bytes() == [0; 16] => {
-                    let name = self.by_number.remove(&number)?;
-                    self.forget(&name);
+                    (number < self.next).then_some(())?;
+                    self.take_name(number);
                 }
                 _ => return None,
             }
@@ -90,6 +93,11 @@ impl Catalogue {
         self.by_number.contains_key(&number)
     }
 
+    /// Whether a file was removed, and not merely is none that is known here.
+    pub(crate) fn has_removed(&self, number: u64) -> bool {
+        self.removed.contains(&number)
+    }
+
     pub(crate) fn page_size(&self) -> Option<cofferdam_cipher::PageSize> {
         self.file.page_size()
     }
@@ -107,9 +115,7 @@ impl Catalogue {
     pub(crate) fn name(&mut self, name: &[u8], file: Named) -> Result<Option<Named>, Error> {
         self.append(NAMED, name, file)?;
         self.next = self.next.max(file.number + 1);
-        let replaced = self.note(name, file);
-        self.compact_if_worth_it()?;
-        Ok(replaced)
+        Ok(self.note(name, file))
     }
 
     /// The name of a file, by its number.
@@ -120,15 +126,22 @@ impl Catalogue {
     /// Removes a file.
     pub(crate) fn remove(&mut self, name: &[u8]) -> Result<Named, Error> {
         let named = self.find(name).ok_or(Error::NoSuchFile)?;
-        let nobody = Named {
-            number: named.number,
-            file_id: FileId::from_bytes([0; 16]),
-        };
-        self.append(REMOVED, b"", nobody)?;
-        self.by_number.remove(&named.number);
-        self.forget(name);
-        self.compact_if_worth_it()?;
+        self.append(REMOVED, b"", nobody(named.number))?;
+        self.take_name(named.number);
         Ok(named)
+    }
+
+    fn take_name(&mut self, number: u64) {
+        if let Some(name) = self.by_number.remove(&number) {
+            self.forget(&name);
+        }
+        self.removed.insert(number);
+    }
+
+    /// Leaves out numbers that files have which are not known here.
+    pub(crate) fn skip_to(&mut self, next: u64) -> Result<(), Error> {
+        self.next = self.next.max(next);
+        self.rewrite()
     }
 
     /// Takes over an entry. Answers which other file had the name.
@@ -140,6 +153,7 @@ impl Catalogue {
         let replaced = self.names.insert(name.to_vec(), file)?;
         self.live -= entry_len(name);
         self.by_number.remove(&replaced.number);
+        self.removed.insert(replaced.number);
         Some(replaced)
     }
 
@@ -161,20 +175,43 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Writes the entries that count over all of them. It is one operation, so a power cut leaves the old ones or the new.
-    fn compact_if_worth_it(&mut self) -> Result<(), Error> {
-        if self.end < COMPACT_MIN || self.end < 4 * self.live {
+    /// Writes the entries that count over all of them, when most do not. A removed file counts while it `may_be_there`.
+    pub(crate) fn compact_if_worth_it(
+        &mut self,
+        may_be_there: impl Fn(u64) -> bool,
+    ) -> Result<(), Error> {
+        if self.end < COMPACT_MIN {
             return Ok(());
         }
+        self.removed.retain(|number| may_be_there(*number));
+        let removed = (ENTRY_LEN * self.removed.len()) as u64;
+        match self.end < 4 * (self.live + removed) {
+            true => Ok(()),
+            false => self.rewrite(),
+        }
+    }
+
+    /// It is one operation, so a power cut leaves the old entries or the new.
+    fn rewrite(&mut self) -> Result<(), Error> {
         let mut bytes = head(self.next).to_vec();
         for (name, file) in &self.names {
             put_entry(&mut bytes, NAMED, name, *file);
+        }
+        for number in &self.removed {
+            put_entry(&mut bytes, REMOVED, b"", nobody(*number));
         }
         self.file.set_len(0)?;
         self.file.write_at(&bytes, 0)?;
         self.file.flush()?;
         self.end = bytes.len() as u64;
         Ok(())
+    }
+}
+
+fn nobody(number: u64) -> Named {
+    Named {
+        number,
+        file_id: FileId::from_bytes([0; 16]),
     }
 }
 

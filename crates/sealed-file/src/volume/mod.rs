@@ -133,7 +133,7 @@ impl Volume {
     /// Opens a volume: replays its journal, then unlocks it.
     ///
     /// # Errors
-    /// [`Error::Held`] with who has it open; [`Error::JournalDamaged`]; those of [`Opener::open_store`]. When the keys are refused the
+    /// [`Error::Held`] with who has it open; [`Error::JournalDamaged`]; [`Error::CatalogueOld`]; those of [`Opener::open_store`]. When the keys are refused the
     /// journal has gone home all the same.
     pub fn open(setup: &VolumeSetup) -> Result<Volume, Error> {
         let lock = lock(setup)?;
@@ -156,7 +156,7 @@ impl Volume {
             homer: None,
             recovered,
         };
-        volume.remove_nameless(&*setup.directory)?;
+        volume.remove_left_over(setup)?;
         if setup.homing == Homing::InBackground {
             volume.homer = Some(volume.start_homer()?);
         }
@@ -294,14 +294,29 @@ impl Volume {
         }
     }
 
-    /// Files that no name belongs to were open when they were removed, and a crash came before they were closed.
-    fn remove_nameless(&self, directory: &dyn Directory) -> Result<(), Error> {
+    /// Files that were open when they were removed are still there when a crash came before they were closed. Nothing else is
+    /// removed: a file that the catalogue knows nothing of may be one that it is too old for.
+    fn remove_left_over(&mut self, setup: &VolumeSetup) -> Result<(), Error> {
+        let directory = &*setup.directory;
         let numbers = directory.files().map_err(Error::io("listing the files"))?;
-        let named = |catalogue: &mut catalogue::Catalogue| {
-            let nameless = numbers.iter().filter(|it| !catalogue.has_number(**it));
-            Ok(nameless.copied().collect::<Vec<u64>>())
+        let look = |catalogue: &mut catalogue::Catalogue| {
+            let (removed, kept): (Vec<u64>, Vec<u64>) =
+                numbers.iter().partition(|it| catalogue.has_removed(**it));
+            let unknown = kept.iter().filter(|it| !catalogue.has_number(**it));
+            Ok((removed, unknown.count() as u64, catalogue.next_number()))
         };
-        for number in self.shared.catalogue(named)? {
+        let (removed, unknown, next) = self.shared.catalogue(look)?;
+        let newest = numbers.iter().copied().max().unwrap_or(0);
+        if newest >= next && !setup.accept_damage {
+            return Err(Error::CatalogueOld { newest, next });
+        }
+        if newest >= next {
+            let behind = newest.checked_add(1).ok_or(Error::CatalogueAltered)?;
+            self.shared.change(|catalogue, _| catalogue.skip_to(behind))?;
+            self.sync()?;
+        }
+        self.recovered.unknown_files = unknown;
+        for number in removed {
             let removed = directory.remove(Part::File(number));
             removed.map_err(Error::io("removing a file that has no name"))?;
         }

@@ -24,6 +24,8 @@ pub struct Recovered {
     pub files: u64,
     /// What was missing, when the damage was accepted.
     pub damage: Option<JournalDamage>,
+    /// Files in the directory that no name belongs to, and no removal explains. They stay where they are.
+    pub unknown_files: u64,
     pub(crate) sequence: u64,
     pub(crate) checksum: Checksum,
     pub(crate) salts: [FileId; 2],
@@ -100,6 +102,7 @@ pub(crate) fn recover(
         groups: groups.len() as u64,
         files,
         damage,
+        unknown_files: 0,
         sequence,
         checksum,
         salts,

@@ -134,6 +134,8 @@ impl Shared {
         };
         let catalogue = guard.as_mut().expect("it was just loaded");
         let result = change(catalogue, &mut step).and_then(|done| {
+            // An open file leaves the list after its removal is published.
+            catalogue.compact_if_worth_it(|number| lock(&self.open).contains_key(&number))?;
             self.publish(&step)?;
             Ok(done)
         });
