@@ -102,6 +102,11 @@ impl FileDisk {
         Ok(FileDisk { file })
     }
 
+    /// The same as [`Disk::sync`] without the file's times.
+    pub(crate) fn sync_data(&self) -> Result<()> {
+        self.file.sync_data()
+    }
+
     /// Takes the exclusive advisory lock of the file (flock) without waiting. It is released when the
     /// disk is dropped.
     ///

@@ -16,6 +16,7 @@ mod catalogue;
 mod claims;
 mod directory;
 mod extents;
+mod file_directory;
 mod group;
 mod homes;
 mod homing;
@@ -43,7 +44,8 @@ use crate::probe::HeadCopy;
 
 pub use catalogue::NAME_LEN_MAX;
 pub use claims::{Claim, FileClaim};
-pub use directory::{Directory, DirectoryLock, FileDirectory, Part};
+pub use directory::{Directory, DirectoryLock, Part};
+pub use file_directory::FileDirectory;
 pub use recovery::{JournalDamage, Recovered};
 pub use statistics::VolumeStatistics;
 pub use volume_file::{ATOMIC_LEN_MAX, VolumeFile};
