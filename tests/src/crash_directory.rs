@@ -9,7 +9,7 @@ use std::time::Duration;
 use cofferdam_sealed_file::{Directory, DirectoryLock, Disk, Part};
 
 use crate::memory_disk::copy_from;
-use crate::power_cut::{self, Change, Loss, survivors};
+use crate::power_cut::{self, Change, Loss, SECTOR_LEN, survivors};
 use crate::random::Random;
 
 /// A directory in memory that keeps apart what was not synced: bytes of each file, and which files there are. At a power cut each
@@ -39,6 +39,8 @@ struct State {
     fault: Option<DirectoryFault>,
     struck: bool,
     mark: Mark,
+    /// Sectors that do not read until they are written.
+    bad_sectors: Vec<(usize, u64)>,
     trace: Option<Vec<DirectorySnapshot>>,
     /// One operation of so many leaves a snapshot.
     trace_one_of: Option<(u64, Random)>,
@@ -281,6 +283,16 @@ impl CrashDirectory {
         changed
     }
 
+    /// Lets the sector around a byte of a part fail to read, until it is written.
+    pub fn bad_sector(&self, part: Part, byte: u64) {
+        let mut state = self.state();
+        if let Some(file) = state.names.get(&part).copied() {
+            state
+                .bad_sectors
+                .push((file, byte / SECTOR_LEN * SECTOR_LEN));
+        }
+    }
+
     /// The bytes of all parts, to look for what must not be there.
     pub fn bytes(&self) -> Vec<u8> {
         let state = self.state();
@@ -289,7 +301,10 @@ impl CrashDirectory {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().expect("no operation of the directory panics")
+        self.0
+            .state
+            .lock()
+            .expect("no operation of the directory panics")
     }
 
     /// The state, for an operation of a disk.
@@ -470,7 +485,13 @@ impl Disk for File {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize> {
         let mut state = self.directory.operation();
         state.begin(Operation::Read).map_err(or_injected)?;
-        Ok(copy_from(&state.files[self.file].current, bytes, offset))
+        let end = offset + bytes.len() as u64;
+        let bad =
+            |(file, at): &(usize, u64)| *file == self.file && *at < end && offset < at + SECTOR_LEN;
+        match state.bad_sectors.iter().any(bad) {
+            true => Err(DirectoryFaultKind::Io.error()),
+            false => Ok(copy_from(&state.files[self.file].current, bytes, offset)),
+        }
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
@@ -480,6 +501,11 @@ impl Disk for File {
             Err(Some(error)) => return Err(error),
             Err(None) => (&bytes[..bytes.len() / 2], true),
         };
+        let end = offset + bytes.len() as u64;
+        let written = |(file, at): &(usize, u64)| {
+            *file == self.file && offset <= *at && at + SECTOR_LEN <= end
+        };
+        state.bad_sectors.retain(|sector| !written(sector));
         let bytes = bytes.into();
         state.change(self.file, Change::Write { offset, bytes });
         self.directory.end(&mut state)?;

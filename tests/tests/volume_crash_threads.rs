@@ -38,9 +38,18 @@ fn main() -> ExitCode {
     // A test that cannot fail is no test.
     let mut ignoring = Tally::default();
     for number in 0..3 {
-        scenario(&world, seed, number, &CrashDirectory::ignoring_sync(), &mut ignoring);
+        scenario(
+            &world,
+            seed,
+            number,
+            &CrashDirectory::ignoring_sync(),
+            &mut ignoring,
+        );
     }
-    let mut tally = Tally { loud: true, ..Tally::default() };
+    let mut tally = Tally {
+        loud: true,
+        ..Tally::default()
+    };
     let mut number = 0;
     while tally.points < points {
         scenario(&world, seed, number, &CrashDirectory::new(), &mut tally);
@@ -121,9 +130,14 @@ fn scenario(world: &World, seed: u64, number: u64, directory: &CrashDirectory, t
             })
             .collect();
         let onlookers: Vec<_> = (0..2)
-            .map(|onlooker| scope.spawn(move || look_on(volume, over, Random::part(seed ^ number, onlooker))))
+            .map(|onlooker| {
+                scope.spawn(move || look_on(volume, over, Random::part(seed ^ number, onlooker)))
+            })
             .collect();
-        let logs: Vec<Log> = threads.into_iter().map(|it| it.join().expect("a thread panicked")).collect();
+        let logs: Vec<Log> = threads
+            .into_iter()
+            .map(|it| it.join().expect("a thread panicked"))
+            .collect();
         over.store(true, Ordering::Relaxed);
         for onlooker in onlookers {
             onlooker.join().expect("an onlooker panicked");
@@ -137,7 +151,10 @@ fn scenario(world: &World, seed: u64, number: u64, directory: &CrashDirectory, t
         if let Err(why) = crash_and_look(world, random, snapshot, &logs, tally) {
             tally.wrong += 1;
             if tally.loud {
-                println!("scenario {number}, point {point}, moment {}: {why}", snapshot.moment);
+                println!(
+                    "scenario {number}, point {point}, moment {}: {why}",
+                    snapshot.moment
+                );
             }
         }
     }
@@ -163,18 +180,27 @@ fn work(volume: &Volume, directory: &CrashDirectory, thread: u64, mut random: Ra
             };
             let span = spanned(directory, || match step {
                 SharedStep::Empty => shared.set_len(0).unwrap(),
-                SharedStep::Write(value) => shared.write_at(&page_of(value), thread * PAGE).unwrap(),
+                SharedStep::Write(value) => {
+                    shared.write_at(&page_of(value), thread * PAGE).unwrap()
+                }
             });
             log.shared.push((span, step));
         }
         log.perform(volume, directory, owned_by(thread, step));
         // Somebody has the file open that loses its name.
         if random.chance(30) {
-            let (new, name) = (format!("{thread}/new").into_bytes(), format!("{thread}/replaced"));
+            let (new, name) = (
+                format!("{thread}/new").into_bytes(),
+                format!("{thread}/replaced"),
+            );
             let bytes = Arc::new(random.bytes(100));
             log.perform(volume, directory, VolumeStep::Create(new.clone()));
             log.perform(volume, directory, VolumeStep::Write(new.clone(), 0, bytes));
-            log.perform(volume, directory, VolumeStep::Rename(new, name.into_bytes()));
+            log.perform(
+                volume,
+                directory,
+                VolumeStep::Rename(new, name.into_bytes()),
+            );
         }
     }
     log
@@ -243,7 +269,10 @@ fn crash_and_look(
     let shared = found.remove(SHARED).ok_or("the file of all is gone")?;
     let moment = snapshot.moment;
     let syncs = logs.iter().flat_map(|log| &log.syncs);
-    let acknowledged = syncs.filter(|it| it.ended < moment).map(|it| it.begun).max();
+    let acknowledged = syncs
+        .filter(|it| it.ended < moment)
+        .map(|it| it.begun)
+        .max();
     let acknowledged = acknowledged.unwrap_or(0);
     is_a_prefix(&found, logs, moment, acknowledged)?;
     shared_is_right(&shared, logs, moment, acknowledged)
@@ -251,20 +280,25 @@ fn crash_and_look(
 
 /// Looks for a step of each thread up to which everything is there, so that together they are a prefix.
 fn is_a_prefix(found: &Model, logs: &[Log], moment: u64, acknowledged: u64) -> Result<(), String> {
-    let mut floor: Vec<usize> = logs.iter().map(|log| log.over_before(acknowledged)).collect();
-    let of_thread: Vec<Model> = (0..logs.len()).map(|thread| files_of(found, thread)).collect();
+    let mut floor: Vec<usize> = logs
+        .iter()
+        .map(|log| log.over_before(acknowledged))
+        .collect();
+    let of_thread: Vec<Model> = (0..logs.len())
+        .map(|thread| files_of(found, thread))
+        .collect();
     // The lowest that will do: whatever else would do needs more of the others.
     loop {
         let mut visible = Vec::new();
         for (thread, log) in logs.iter().enumerate() {
             let begun = log.spans.iter().take_while(|it| it.begun < moment).count();
             let fits = (floor[thread]..=begun).find(|step| log.history[*step] == of_thread[thread]);
-            visible.push(fits.ok_or_else(|| {
-                match log.history.contains(&of_thread[thread]) {
+            visible.push(
+                fits.ok_or_else(|| match log.history.contains(&of_thread[thread]) {
                     true => format!("thread {thread} has what it had at another time"),
                     false => format!("thread {thread} has what it never had"),
-                }
-            })?);
+                })?,
+            );
         }
         let mut needed = visible.clone();
         for (thread, step) in visible.iter().enumerate().filter(|(_, step)| **step > 0) {
@@ -301,11 +335,17 @@ impl Log {
 fn files_of(found: &Model, thread: usize) -> Model {
     let prefix = format!("{thread}/").into_bytes();
     let own = found.iter().filter(|(name, _)| name.starts_with(&prefix));
-    own.map(|(name, bytes)| (name.clone(), bytes.clone())).collect::<BTreeMap<_, _>>()
+    own.map(|(name, bytes)| (name.clone(), bytes.clone()))
+        .collect::<BTreeMap<_, _>>()
 }
 
 /// Each thread's page is one that it wrote, whole, and none from before what was acknowledged, unless the file was cut since.
-fn shared_is_right(bytes: &[u8], logs: &[Log], moment: u64, acknowledged: u64) -> Result<(), String> {
+fn shared_is_right(
+    bytes: &[u8],
+    logs: &[Log],
+    moment: u64,
+    acknowledged: u64,
+) -> Result<(), String> {
     let all = logs.iter().flat_map(|log| &log.shared);
     let cuts = all.filter(|(span, step)| *step == SharedStep::Empty && span.begun < moment);
     let last_cut = cuts.map(|(span, _)| span.ended).max().unwrap_or(0);

@@ -163,6 +163,8 @@ impl From<Error> for Failure {
             | Error::RecordAltered { .. }
             | Error::CatalogueAltered
             | Error::JournalDamaged(_)
+            | Error::JournalOld { .. }
+            | Error::CatalogueOld { .. }
             | Error::OtherStore { .. }
             | Error::Quarantined
             | Error::RolledBack { .. } => Failure::new(Exit::Integrity, error),

@@ -29,6 +29,11 @@ pub enum Error {
         /// The lowest one that the list knows nothing of.
         next: u64,
     },
+    /// The disk of a volume has no room for what its journal says.
+    DiskFull {
+        /// Bytes that this takes at most.
+        needed: u64,
+    },
     /// The store is closed because of one of its keys.
     Fenced(std::sync::Arc<cofferdam_keys::Fenced>),
     /// Somebody has the volume open.
@@ -45,6 +50,11 @@ pub enum Error {
     },
     /// Something that was durable in a volume's journal is gone.
     JournalDamaged(crate::volume::JournalDamage),
+    /// A volume's journal is older than its files.
+    JournalOld {
+        /// The number of a file that is newer.
+        file: u64,
+    },
     /// The keyring or the vault does not give the keys.
     Keys(KeysError),
     /// An earlier write or sync of this file failed. It takes no writes until it is opened again.
@@ -127,9 +137,19 @@ impl fmt::Display for Error {
                 "the volume's keyring file is older than its files: it knows of none from files/{next:016x} on, and files/{newest:016x} \
                  is there; nothing was changed. Put back the keyring that belongs to these files, or restore the whole volume from one backup"
             ),
+            Error::DiskFull { needed } => write!(
+                f,
+                "the disk is full, and {needed} bytes of the volume's journal have still to come to their files; nothing is lost: \
+                 free that much outside of the volume, and open it again"
+            ),
             Error::Fenced(fenced) => fenced.fmt(f),
             Error::Held { by } => write!(f, "the volume is open already, by {by}"),
             Error::JournalDamaged(damage) => damage.fmt(f),
+            Error::JournalOld { file } => write!(
+                f,
+                "the volume's journal is older than its files (file {file:016x} is newer): somebody put back an old one; nothing was \
+                 changed. Put back the journal that belongs to these files, or restore the whole volume from one backup"
+            ),
             Error::NameTaken => f.write_str("the volume has a file of this name already"),
             Error::NoSuchFile => f.write_str("the volume has no file of this name"),
             Error::NotAName => f.write_str("a name has 1 to 4096 bytes, and none of them is zero"),

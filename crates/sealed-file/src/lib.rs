@@ -39,7 +39,7 @@ pub use probe::{HeadCopy, reason_code};
 pub use record::FileKind;
 pub use scrub::{Scrubbed, scrub, scrub_without_keys};
 pub use volume::{
-    ATOMIC_LEN_MAX, Claim, Directory, DirectoryLock, FileClaim, FileDirectory, Homing,
+    ATOMIC_LEN_MAX, Claim, Directory, DirectoryLock, FileClaim, FileDirectory, Homing, IgnoredTail,
     JournalDamage, NAME_LEN_MAX, Part, Recovered, Volume, VolumeFile, VolumeSetup,
     VolumeStatistics,
 };

@@ -214,6 +214,21 @@ pub(crate) fn claimed(disk: &impl Disk) -> Result<Option<(Geometry, u64, Holes)>
     }))
 }
 
+/// What the newer of the two copies of a record claims without keys: whose it is, and its sequence. `area` is all of what both
+/// stand in.
+pub(crate) fn claimed_sequence(area: &[u8; CLAIM_LEN]) -> Option<([u8; 16], u64)> {
+    let copies = [0, RECORD_BLOCK as usize].map(|at| &area[at..at + RECORD_LEN]);
+    let claims = copies.iter().filter_map(|copy| {
+        let file = copy[FILE].try_into().ok()?;
+        let sequence = u64::from_le_bytes(copy[SEQUENCE].try_into().ok()?);
+        (copy[MAGIC] == *b"CDAMFILE").then_some((file, sequence))
+    });
+    claims.max_by_key(|(_, sequence)| *sequence)
+}
+
+/// Bytes that both copies of a record stand in.
+pub(crate) const CLAIM_LEN: usize = RECORD_BLOCK as usize + RECORD_LEN;
+
 /// Why 512 bytes are not a record of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RecordFault {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cofferdam_cipher::PageSize;
 use cofferdam_keys::Suite;
 use cofferdam_sealed_file::{Error, Part, Volume, VolumeSetup};
-use cofferdam_tests::crash_directory::CrashDirectory;
+use cofferdam_tests::crash_directory::{CrashDirectory, DirectoryFault, DirectoryFaultKind};
 use cofferdam_tests::power_cut::Loss;
 
 use crate::world::World;
@@ -144,6 +144,141 @@ fn an_old_journal_is_not_replayed() {
         Err(error) => panic!("{error}"),
     };
     assert_eq!(found, b"xyz");
+}
+
+/// Goal: a journal of last week, all of it put back, takes no file back to last week.
+#[test]
+fn an_old_journal_that_is_whole_is_refused() {
+    let world = World::new(Suite::One);
+    let (directory, mut setup) = volume(&world, 3);
+    let segments = [Part::Segment(0), Part::Segment(1)];
+    let old = segments.map(|segment| {
+        let mut old = Vec::new();
+        directory.alter(segment, |bytes| {
+            old = bytes.clone();
+            true
+        });
+        old
+    });
+    let volume = Volume::open(&setup).unwrap();
+    volume
+        .open_file(b"a")
+        .unwrap()
+        .write_at(b"longer", 0)
+        .unwrap();
+    volume.close().unwrap();
+    let now = directory.snapshot();
+    for (segment, old) in segments.into_iter().zip(old) {
+        directory.alter(segment, |bytes| {
+            *bytes = old;
+            true
+        });
+    }
+    match Volume::open(&setup) {
+        Err(Error::JournalOld { .. }) => {}
+        other => panic!("{:?}", other.map(|volume| found(&volume))),
+    }
+    // Nothing was changed by that: with its own journal it is what it was.
+    let mut segments_of_now = Vec::new();
+    let of_now = CrashDirectory::after(&now, Loss::Nothing, 0);
+    for segment in segments {
+        of_now.alter(segment, |bytes| {
+            segments_of_now.push((segment, bytes.clone()));
+            true
+        });
+    }
+    for (segment, now) in segments_of_now {
+        directory.alter(segment, |bytes| {
+            *bytes = now;
+            true
+        });
+    }
+    setup.accept_damage = false;
+    assert_eq!(found(&Volume::open(&setup).unwrap()), b"longer");
+}
+
+#[test]
+fn a_tail_that_is_ignored_is_reported() {
+    let world = World::new(Suite::One);
+    let (directory, setup) = volume(&world, 3);
+    let last = groups(&directory)[2];
+    let snapshot = directory.snapshot();
+    assert!(directory.flip(Part::Segment(0), last + 200, 3));
+    let opened = Volume::open(&setup).unwrap();
+    let tail = opened.recovered().ignored.unwrap();
+    assert_eq!((tail.segment, tail.offset), (0, last as u64));
+    assert!(tail.len > 4096);
+    drop(opened);
+    // Of one that nothing is wrong with, nothing is said; nor of what is left of a former life.
+    let directory = CrashDirectory::after(&snapshot, Loss::Nothing, 0);
+    let setup = world.setup(Arc::new(directory));
+    for _ in 0..2 {
+        let volume = Volume::open(&setup).unwrap();
+        assert_eq!(volume.recovered().ignored, None);
+        assert_eq!(found(&volume), [1, 2, 3]);
+    }
+}
+
+/// Goal: a sector that does not read closes the volume only where something may have been in it.
+#[test]
+fn a_sector_that_does_not_read_counts_where_a_group_may_be() {
+    let world = World::new(Suite::One);
+    let (directory, _) = volume(&world, 5);
+    let places = groups(&directory);
+    // What is left of a former life is behind the groups of this one.
+    let setup = world.setup(Arc::new(directory.clone()));
+    let opened = Volume::open(&setup).unwrap();
+    let file = opened.open_file(b"a").unwrap();
+    file.write_at(b"x", 0).unwrap();
+    file.sync().unwrap();
+    drop((file, opened));
+    let snapshot = directory.snapshot();
+    // The one group of this life begins where the first one of the former life did.
+    let mut behind = places[0];
+    directory.alter(Part::Segment(0), |bytes| {
+        let len = &bytes[places[0] + 8..places[0] + 16];
+        behind += u64::from_le_bytes(len.try_into().unwrap()).next_multiple_of(4096) as usize;
+        true
+    });
+    let further = *places.last().unwrap();
+    assert!(further > behind);
+    for (what, at, refused) in [
+        ("the head", 100, true),
+        ("a group", places[0], true),
+        ("behind the last group", behind, true),
+        ("further on", further, false),
+    ] {
+        let directory = CrashDirectory::after(&snapshot, Loss::Nothing, 0);
+        directory.bad_sector(Part::Segment(0), at as u64);
+        let mut setup = world.setup(Arc::new(directory));
+        match Volume::open(&setup) {
+            Ok(volume) if !refused => assert_eq!(found(&volume), [b'x', 2, 3, 4, 5], "{what}"),
+            Err(Error::JournalDamaged(_)) if refused => {
+                setup.accept_damage = true;
+                let volume = Volume::open(&setup).unwrap();
+                assert!(volume.recovered().damage.is_some());
+                assert_eq!(found(&volume)[1..], [2, 3, 4, 5], "{what}");
+            }
+            other => panic!("{what}: {:?}", other.map(|volume| found(&volume))),
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_is_still_full_loses_nothing_and_says_how_much_to_free() {
+    let world = World::new(Suite::One);
+    let (directory, setup) = volume(&world, 3);
+    let full = DirectoryFault {
+        nth: 3,
+        kind: DirectoryFaultKind::Full,
+    };
+    directory.inject(full);
+    match Volume::open(&setup) {
+        Err(error @ Error::DiskFull { needed: 8192.. }) => println!("{error}"),
+        other => panic!("{:?}", other.map(|volume| found(&volume))),
+    }
+    directory.disarm();
+    assert_eq!(found(&Volume::open(&setup).unwrap()), [1, 2, 3]);
 }
 
 #[test]

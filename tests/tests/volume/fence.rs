@@ -91,6 +91,34 @@ fn a_volume_that_stays_open_goes_on_when_the_key_is_back() {
     assert_eq!(volume.file_names().unwrap(), [b"a"]);
 }
 
+/// Goal: who reads a whole file, and is slow at it, does not keep the keys in memory.
+#[test]
+fn a_fence_does_not_wait_for_a_scrub() {
+    let place = place();
+    let volume = place.open();
+    let file = volume.create_file(b"a").unwrap();
+    file.write_at(&vec![3; 16 << 20], 0).unwrap();
+    file.sync().unwrap();
+    thread::scope(|scope| {
+        let scrubbing = scope.spawn(|| {
+            file.scrub(|done, _| {
+                if done > 0 {
+                    thread::sleep(Duration::from_millis(100));
+                }
+            })
+        });
+        thread::sleep(Duration::from_millis(300));
+        enable(&place, false);
+        let lease = volume.lease().unwrap();
+        soon(|| lease.wiped().is_some());
+        let wiped = lease.wiped().unwrap();
+        assert!(wiped.complete, "keys were left after {:?}", wiped.after);
+        assert!(wiped.after < Duration::from_millis(800), "{wiped:?}");
+        let scrubbed = scrubbing.join().unwrap();
+        assert!(matches!(scrubbed, Err(Error::Fenced(_))), "{scrubbed:?}");
+    });
+}
+
 /// Gives or takes the customer's key.
 fn enable(place: &Place, enabled: bool) {
     let path = place.world.keys.path().join("customer.key");

@@ -46,7 +46,7 @@ pub use catalogue::NAME_LEN_MAX;
 pub use claims::{Claim, FileClaim};
 pub use directory::{Directory, DirectoryLock, Part};
 pub use file_directory::FileDirectory;
-pub use recovery::{JournalDamage, Recovered};
+pub use recovery::{IgnoredTail, JournalDamage, Recovered};
 pub use statistics::VolumeStatistics;
 pub use volume_file::{ATOMIC_LEN_MAX, VolumeFile};
 
@@ -135,7 +135,8 @@ impl Volume {
     /// Opens a volume: replays its journal, then unlocks it.
     ///
     /// # Errors
-    /// [`Error::Held`] with who has it open; [`Error::JournalDamaged`]; [`Error::CatalogueOld`]; those of [`Opener::open_store`]. When the keys are refused the
+    /// [`Error::Held`] with who has it open; [`Error::JournalDamaged`]; [`Error::JournalOld`];
+    /// [`Error::CatalogueOld`]; [`Error::DiskFull`]; those of [`Opener::open_store`]. When the keys are refused the
     /// journal has gone home all the same.
     pub fn open(setup: &VolumeSetup) -> Result<Volume, Error> {
         let lock = lock(setup)?;
@@ -314,7 +315,8 @@ impl Volume {
         }
         if newest >= next {
             let behind = newest.checked_add(1).ok_or(Error::CatalogueAltered)?;
-            self.shared.change(|catalogue, _| catalogue.skip_to(behind))?;
+            self.shared
+                .change(|catalogue, _| catalogue.skip_to(behind))?;
             self.sync()?;
         }
         self.recovered.unknown_files = unknown;

@@ -11,8 +11,10 @@ use cofferdam_keys::{FileId, StoreId};
 use super::directory::{Directory, Part};
 use super::group::{Checksum, Group};
 use super::layer::Layer;
-use super::segment::{FIRST_GROUP, Scan, SegmentHead, scan};
+use super::segment::{FIRST_GROUP, Scan, SegmentHead, Tail, scan};
 use crate::error::Error;
+use crate::geometry::record_area;
+use crate::record::{CLAIM_LEN, FileKind, claimed_sequence};
 
 /// What a recovery found in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +26,26 @@ pub struct Recovered {
     pub files: u64,
     /// What was missing, when the damage was accepted.
     pub damage: Option<JournalDamage>,
+    /// What was behind the last group, and not replayed.
+    pub ignored: Option<IgnoredTail>,
     /// Files in the directory that no name belongs to, and no removal explains. They stay where they are.
     pub unknown_files: u64,
     pub(crate) sequence: u64,
     pub(crate) checksum: Checksum,
     pub(crate) salts: [FileId; 2],
+}
+
+/// The beginning of a group that is not whole. After a power cut or a kill it is one that nobody was told is durable. If neither came
+/// before, the disk may have lost the last thing that was synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IgnoredTail {
+    /// The segment.
+    pub segment: usize,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// How many bytes the group claims to have.
+    pub len: u64,
 }
 
 /// Something in the journal was durable once, and is not there any more.
@@ -37,6 +54,8 @@ pub struct Recovered {
 pub struct JournalDamage {
     /// A segment that is missing or whose head does not read.
     pub segment: Option<usize>,
+    /// A segment and the place in it, in bytes, where the disk does not read and a group may be.
+    pub unreadable: Option<(usize, u64)>,
     /// The first group that is missing.
     pub first_missing: u64,
     /// The last group that was seen behind it.
@@ -50,6 +69,12 @@ impl fmt::Display for JournalDamage {
             write!(
                 f,
                 "its segment journal-{segment} is missing or does not read"
+            )?;
+        } else if let Some((segment, at)) = self.unreadable {
+            write!(
+                f,
+                "the disk does not read at byte {at} of journal-{segment}, where group {} may be",
+                self.first_missing
             )?;
         } else {
             let (first, last) = (self.first_missing, self.last_seen);
@@ -74,7 +99,8 @@ pub(crate) fn create_segments(directory: &dyn Directory, volume: StoreId) -> Res
 /// Replays the journal, makes that durable, and begins a new life of both segments.
 ///
 /// # Errors
-/// [`Error::JournalDamaged`], before anything is changed, unless the damage is accepted; [`Error::Io`].
+/// [`Error::JournalDamaged`] and [`Error::JournalOld`], before anything is changed, unless the damage is accepted; [`Error::DiskFull`];
+/// [`Error::Io`].
 pub(crate) fn recover(
     directory: &dyn Directory,
     volume: StoreId,
@@ -89,19 +115,30 @@ pub(crate) fn recover(
     if let Some((_, _, last)) = groups.last() {
         (sequence, checksum) = (last.head.sequence, last.checksum);
     }
+    let ignored = read.ignored(&groups);
+    let (changed, removed) = net_effect(&groups);
+    if damage.is_none() {
+        refuse_old(directory, &changed)?;
+    }
     // A group that was skipped as damaged never counts again.
     sequence = sequence.max(damage.map_or(0, |damage| damage.last_seen));
     let replay = || {
         make_durable(directory, &groups)?;
-        let files = bring_home(directory, &groups)?;
-        let salts = begin_lives(directory, volume, sequence, checksum)?;
-        Ok((files, salts))
+        bring_home(directory, &changed, &removed)?;
+        begin_lives(directory, volume, sequence, checksum)
     };
-    let (files, salts) = replay().map_err(Error::io("replaying the journal"))?;
+    let salts = replay().map_err(|source| match source.kind() {
+        io::ErrorKind::StorageFull => Error::DiskFull {
+            needed: changed.values().map(Layer::bytes).sum(),
+        },
+        _ => Error::io("replaying the journal")(source),
+    })?;
+    let files = (changed.len() + removed.len()) as u64;
     Ok(Recovered {
         groups: groups.len() as u64,
         files,
         damage,
+        ignored,
         unknown_files: 0,
         sequence,
         checksum,
@@ -131,7 +168,8 @@ impl Read {
         for index in 0..2 {
             let disk = directory.open(Part::Segment(index))?;
             let head = match &disk {
-                Some(disk) => SegmentHead::load(&**disk)?,
+                // A head that the disk does not read is as good as none.
+                Some(disk) => SegmentHead::load(&**disk).unwrap_or(None),
                 None => None,
             };
             match (disk, head.filter(|head| head.volume == volume)) {
@@ -168,13 +206,41 @@ impl Read {
         let last_seen = unchained.chain(behind).max().unwrap_or(0);
         all.truncate(count);
         let first_missing = all.last().map_or(self.home, |(_, _, it)| it.head.sequence) + 1;
-        let damaged = self.missing.is_some() || last_seen >= first_missing;
+        let unreadable = self.unreadable(all.last().map(|(index, _, _)| *index));
+        let damaged = self.missing.is_some() || unreadable.is_some() || last_seen >= first_missing;
         let damage = damaged.then_some(JournalDamage {
             segment: self.missing,
+            unreadable,
             first_missing,
             last_seen,
         });
         (all, damage)
+    }
+}
+
+impl Read {
+    /// Where the disk does not read, if the next group may be there: behind the last one, or at the beginning of a segment.
+    fn unreadable(&self, last: Option<usize>) -> Option<(usize, u64)> {
+        self.scans.iter().find_map(|(index, scan)| match scan.tail {
+            Tail::Unreadable { at } if scan.groups.is_empty() || last == Some(*index) => {
+                Some((*index, at))
+            }
+            _ => None,
+        })
+    }
+
+    fn ignored(&self, groups: &[Placed<'_>]) -> Option<IgnoredTail> {
+        let last = groups.last().map(|(index, _, _)| *index);
+        self.scans.iter().find_map(|(index, scan)| match scan.tail {
+            Tail::Torn { at, len } if scan.groups.is_empty() || last == Some(*index) => {
+                Some(IgnoredTail {
+                    segment: *index,
+                    offset: at,
+                    len,
+                })
+            }
+            _ => None,
+        })
     }
 }
 
@@ -194,8 +260,8 @@ fn make_durable(directory: &dyn Directory, groups: &[Placed<'_>]) -> io::Result<
     Ok(())
 }
 
-/// Writes what the groups come to, each file once. Answers how many files.
-fn bring_home(directory: &dyn Directory, groups: &[Placed<'_>]) -> io::Result<u64> {
+/// What the groups come to: files as they become, and files that are removed.
+fn net_effect(groups: &[Placed<'_>]) -> (BTreeMap<u64, Layer>, BTreeSet<u64>) {
     let mut removed = BTreeSet::new();
     let mut changed: BTreeMap<u64, Layer> = BTreeMap::new();
     for entry in groups.iter().flat_map(|(_, _, group)| &group.entries) {
@@ -212,16 +278,51 @@ fn bring_home(directory: &dyn Directory, groups: &[Placed<'_>]) -> io::Result<u6
     }
     // A number is never used again, so what is removed anywhere in the journal needs nothing before it.
     changed.retain(|number, _| !removed.contains(number));
-    for (number, layer) in &changed {
+    (changed, removed)
+}
+
+/// Refuses a journal that would take a file back: what is at home came there through the journal, so a journal that ends before that is
+/// one of another day. A file whose record did not change since then does not show it.
+fn refuse_old(directory: &dyn Directory, changed: &BTreeMap<u64, Layer>) -> Result<(), Error> {
+    for (number, layer) in changed {
+        let home = directory.open(Part::of_file(*number));
+        let Some(home) = home.map_err(Error::io("opening a file"))? else {
+            continue;
+        };
+        let kind = match number {
+            0 => FileKind::Main,
+            _ => FileKind::Volume,
+        };
+        let mut bytes = [0; CLAIM_LEN];
+        let read = home.read_at(&mut bytes, record_area(kind));
+        read.map_err(Error::io("reading a file record"))?;
+        let now = claimed_sequence(&bytes);
+        layer.cover(&mut bytes, record_area(kind));
+        let (Some(now), Some(then)) = (now, claimed_sequence(&bytes)) else {
+            continue;
+        };
+        if now.0 == then.0 && now.1 > then.1 {
+            return Err(Error::JournalOld { file: *number });
+        }
+    }
+    Ok(())
+}
+
+/// Writes each file once.
+fn bring_home(
+    directory: &dyn Directory,
+    changed: &BTreeMap<u64, Layer>,
+    removed: &BTreeSet<u64>,
+) -> io::Result<()> {
+    for (number, layer) in changed {
         let disk = directory.create(Part::of_file(*number))?;
         layer.apply(&*disk)?;
         disk.sync()?;
     }
-    for number in &removed {
+    for number in removed {
         directory.remove(Part::File(*number))?;
     }
-    directory.sync()?;
-    Ok((changed.len() + removed.len()) as u64)
+    directory.sync()
 }
 
 fn begin_lives(

@@ -64,6 +64,25 @@ pub(crate) struct Scan {
     pub(crate) groups: Vec<(u64, Group)>,
     /// The highest sequence of a group behind that place. A torn tail has nothing behind it.
     pub(crate) behind: Option<u64>,
+    /// What stands at that place.
+    pub(crate) tail: Tail,
+}
+
+/// What is behind the last group that reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// Nothing of this life.
+    Nothing,
+    /// The beginning of a group of so many bytes, which does not read as one.
+    Torn { at: u64, len: u64 },
+    /// The disk does not read there.
+    Unreadable { at: u64 },
+}
+
+/// What was found at a place.
+enum Place {
+    Group(Group),
+    Other(Tail),
 }
 
 /// Reads the groups of a segment's present life.
@@ -72,44 +91,52 @@ pub(crate) fn scan(disk: &dyn Disk, head: &SegmentHead) -> Result<Scan> {
     let mut found = Scan {
         groups: Vec::new(),
         behind: None,
+        tail: Tail::Nothing,
     };
     let mut at = FIRST_GROUP;
     let mut whole = true;
     while at < len {
-        let group = read_group(disk, head, at, len)?;
         let follows = |group: &Group| match found.groups.last() {
             Some((_, last)) => group.head.sequence == last.head.sequence + 1,
             None => true,
         };
-        match group {
-            Some(group) if whole && follows(&group) => {
+        match look_at(disk, head, at, len) {
+            Place::Group(group) if whole && follows(&group) => {
                 let end = at + group.bytes.len() as u64;
                 found.groups.push((at, group));
                 at = end.next_multiple_of(BLOCK);
+                continue;
             }
-            other => {
-                whole = false;
-                let sequence = other.map(|group| group.head.sequence);
-                found.behind = found.behind.max(sequence);
-                at += BLOCK;
-            }
+            Place::Group(group) => found.behind = found.behind.max(Some(group.head.sequence)),
+            // Further on, nobody can say that anything was there.
+            Place::Other(tail) if whole => found.tail = tail,
+            Place::Other(_) => {}
         }
+        whole = false;
+        at += BLOCK;
     }
     Ok(found)
 }
 
-fn read_group(disk: &dyn Disk, head: &SegmentHead, at: u64, len: u64) -> Result<Option<Group>> {
+fn look_at(disk: &dyn Disk, head: &SegmentHead, at: u64, len: u64) -> Place {
     let mut first = [0; HEAD_LEN];
-    disk.read_at(&mut first, at)?;
-    let claimed = claimed_len(&first, head.volume, head.salt);
-    let Some(total) = claimed.filter(|total| *total <= len - at) else {
-        return Ok(None);
+    if disk.read_at(&mut first, at).is_err() {
+        return Place::Other(Tail::Unreadable { at });
+    }
+    let Some(total) = claimed_len(&first, head.volume, head.salt) else {
+        return Place::Other(Tail::Nothing);
     };
+    let torn = Place::Other(Tail::Torn { at, len: total });
+    if total > len - at {
+        return torn;
+    }
     // No longer than the segment, so it is no forged length that sizes this.
     let mut bytes = vec![0; usize::try_from(total).unwrap_or(0)];
-    let read = disk.read_at(&mut bytes, at)?;
-    bytes.truncate(read);
-    Ok(Group::parse(bytes))
+    match disk.read_at(&mut bytes, at) {
+        Ok(read) => bytes.truncate(read),
+        Err(_) => return Place::Other(Tail::Unreadable { at }),
+    }
+    Group::parse(bytes).map_or(torn, Place::Group)
 }
 
 /// Where the first group begins: the head has a block of its own.
