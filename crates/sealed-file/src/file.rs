@@ -14,6 +14,7 @@
 //!    the owner calls [`SealedFile::flush`] for that.
 
 mod anew;
+mod gaps;
 mod log;
 mod reading;
 mod standing;

@@ -8,7 +8,7 @@ pub(crate) struct Hole {
 }
 
 impl Hole {
-    fn end(self) -> u64 {
+    pub(crate) fn end(self) -> u64 {
         self.first + self.count
     }
 }

@@ -109,7 +109,9 @@ impl FileDirectory {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let strange = |what: &str| {
             let path = self.path.display();
-            let why = format!("{name} in {path} is {what}, and no part of a volume; put back the file that was there");
+            let why = format!(
+                "{name} in {path} is {what}, and no part of a volume; put back the file that was there"
+            );
             Error::new(ErrorKind::InvalidInput, why)
         };
         let file = match openat(dir, name, flags, Mode::from_raw_mode(0o666)) {

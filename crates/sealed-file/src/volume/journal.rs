@@ -315,7 +315,8 @@ impl Journal {
         VolumeStatistics {
             journal_bytes: state.end - FIRST_GROUP,
             files_not_home: (state.unhomed.len()
-                + state.retiring.as_ref().map_or(0, |it| it.count())) as u64,
+                + state.retiring.as_ref().map_or(0, |it| it.count()))
+                as u64,
             latched: state.latched,
             ..state.statistics
         }

@@ -2,9 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, TryLockError,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, TryLockError};
 
 use cofferdam_audit::Clock;
 use cofferdam_cipher::{PageSize, SlotCount};
@@ -108,8 +106,31 @@ impl VolumeFile {
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
         let mut at = offset;
         for part in bytes.chunks(ATOMIC_LEN_MAX) {
-            self.change(|file| file.write_at(part, at))?;
+            self.change_with_zeros(at, part.len() as u64, |file| file.write_at(part, at))?;
             at += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// A change that puts `len` bytes at `offset`. What the file cannot say of pages that were never written becomes zeros first, an
+    /// operation at a time: all of them in one would be in memory together.
+    fn change_with_zeros(
+        &self,
+        offset: u64,
+        len: u64,
+        change: impl Fn(&mut Sealed) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut done = false;
+        while !done {
+            self.change(
+                |file| match file.zeros_first(offset, len, ATOMIC_LEN_MAX as u64) {
+                    Some((at, count)) => file.write_at(&vec![0; count as usize], at),
+                    None => {
+                        done = true;
+                        change(file)
+                    }
+                },
+            )?;
         }
         Ok(())
     }
@@ -121,6 +142,8 @@ impl VolumeFile {
     pub fn set_len(&self, len: u64) -> Result<(), Error> {
         match len {
             0 => self.volume.empty(&self.opened),
+            // A file that grows has a gap in front of the byte behind its end; one that is cut has none.
+            len if len > self.len()? => self.change_with_zeros(len, 1, |file| file.set_len(len)),
             len => self.change(|file| file.set_len(len)),
         }
     }
@@ -165,10 +188,7 @@ impl VolumeFile {
         look(self.opened.sealed(&mut main, state.file_id, &store)?)
     }
 
-    fn change(
-        &self,
-        change: impl FnOnce(&mut Sealed) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn change(&self, change: impl FnOnce(&mut Sealed) -> Result<(), Error>) -> Result<(), Error> {
         self.volume.journal.make_way()?;
         let store = self.volume.store()?;
         let mut staging = self.opened.staging();
