@@ -342,3 +342,33 @@ fn a_file_that_was_emptied_swapped_or_altered_is_an_error_of_that_file_alone() {
         assert_eq!(bytes, [b'c'; 9000]);
     }
 }
+
+/// Goal: the making of a volume that lost power at any moment can be done again.
+#[test]
+fn a_volume_whose_making_was_cut_short_is_made_again() {
+    let world = World::new(Suite::One);
+    let directory = CrashDirectory::new();
+    let setup = world.setup(Arc::new(directory.clone()));
+    directory.record();
+    let init = |setup: &VolumeSetup| Volume::init(setup, PageSize::try_from(4096).unwrap());
+    init(&setup).unwrap();
+    for (point, snapshot) in directory.recorded().iter().enumerate() {
+        for (seed, loss) in Loss::ALL.into_iter().enumerate() {
+            let directory = CrashDirectory::after(snapshot, loss, seed as u64);
+            let setup = world.setup(Arc::new(directory.clone()));
+            if let Err(error) = init(&setup) {
+                // It is a volume already, and whole.
+                assert!(
+                    matches!(error, Error::Misuse { .. }),
+                    "point {point}, {loss:?}: {error}"
+                );
+            }
+            let opened = Volume::open(&setup);
+            assert!(
+                opened.is_ok(),
+                "point {point}, {loss:?}: {:?}",
+                opened.err()
+            );
+        }
+    }
+}

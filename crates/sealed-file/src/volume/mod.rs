@@ -6,11 +6,13 @@
 //!    published before a sync that was acknowledged.
 //! 2. No byte of a file's home changes before the group that says so is durable in the journal.
 //! 3. A segment begins a new life only when everything in it is durable at home.
-//! 4. After a write or sync of the journal or a home failed, nothing is published or acknowledged any more; what is in memory
-//!    stays readable.
+//! 4. After a write or sync of the journal or a home failed, nothing is published any more, and nothing that was not durable before is
+//!    acknowledged; what is in memory stays readable.
 //! 5. A file's number is never used twice, and a file cut to nothing has another `file_id` from then on: no frame of a former life
-//!    is ever read.
-//! 6. What is in memory here is sealed. A fence takes the keys and the plaintext, and leaves this on its way to the disk.
+//!    is ever read. The catalogue alone stays the same file when it is written anew.
+//! 6. An operation is published under the locks that it was staged under: nobody publishes a part of it. A file that has lost its name
+//!    stays until that is published.
+//! 7. What is in memory here is sealed. A fence takes the keys and the plaintext, and leaves this on its way to the disk.
 
 mod catalogue;
 mod claims;

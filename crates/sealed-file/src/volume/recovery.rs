@@ -353,11 +353,15 @@ pub(crate) fn never_used(directory: &dyn Directory) -> Result<bool, Error> {
         let mut missing = false;
         for index in 0..2 {
             let segment = directory.open(Part::Segment(index))?;
-            let len = segment.map_or(Ok(0), |disk| disk.len())?;
-            missing |= len == 0;
+            let len = segment.as_ref().map_or(Ok(0), |disk| disk.len())?;
             if len > FIRST_GROUP {
                 return Ok(false);
             }
+            missing |= match segment {
+                // A length without a head is what a power cut leaves of the making.
+                Some(disk) => SegmentHead::load(&*disk)?.is_none(),
+                None => true,
+            };
         }
         Ok(missing && directory.files()?.is_empty())
     };

@@ -163,7 +163,7 @@ impl VolumeFile {
     /// # Errors
     /// As [`VolumeFile::read_at`], but a page that does not open is a finding.
     pub fn scrub(&self, progress: impl FnMut(u64, u64)) -> Result<Scrubbed, Error> {
-        let extent = self.read(|file| Extent::of(file))?;
+        let extent = self.read(Extent::of)?;
         scrub_batches(&extent, progress, |bytes, offset| {
             self.read(|file| file.read_at(bytes, offset))
         })
