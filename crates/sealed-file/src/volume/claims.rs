@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::volume_file::{Opened, VolumeFile};
+use super::opened::Opened;
+use super::volume_file::VolumeFile;
 
 /// The claims on one file. Other processes are kept away by the volume's own lock.
 #[derive(Default)]

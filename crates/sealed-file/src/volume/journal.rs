@@ -1,15 +1,15 @@
 //! The redo journal: what was written to any file of the volume becomes durable here first, all of it at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use cofferdam_keys::{FileId, Monotonic, StoreId};
+use cofferdam_keys::{Monotonic, StoreId};
 
 use super::directory::{Directory, Part};
 use super::group::{Checksum, GroupHead, GroupWriter};
 use super::homes::Homes;
-use super::homing::Retiring;
+use super::journal_state::State;
 use super::layers::{Layers, Stage};
 use super::recovery::Recovered;
 use super::segment::FIRST_GROUP;
@@ -34,43 +34,6 @@ pub(crate) struct Journal {
     pub(super) homing: Mutex<()>,
     /// The process that opened the volume.
     process: u32,
-}
-
-pub(super) struct State {
-    /// Files that are open or not at home.
-    pub(super) files: HashMap<u64, Arc<Layers>>,
-    /// Files that the next commit has something to say about.
-    dirty: BTreeMap<u64, Arc<Layers>>,
-    /// Files that the next commit removes.
-    removed: BTreeSet<u64>,
-    dirty_bytes: u64,
-    /// The number of the batch that is being collected; the one before may be on its way to the disk.
-    batch: u64,
-    /// Batches up to this one are durable.
-    durable: u64,
-    pub(super) committing: bool,
-    /// A write or sync failed: what is durable is not known any more, so nothing more is promised.
-    pub(super) latched: bool,
-    /// Nobody waits for homing to go on.
-    pub(super) closed: bool,
-    pub(super) active: usize,
-    pub(super) salts: [FileId; 2],
-    /// Where the next group begins.
-    pub(super) end: u64,
-    pub(super) sequence: u64,
-    pub(super) previous: Checksum,
-    /// Files with something in the journal that is not at home.
-    pub(super) unhomed: BTreeMap<u64, Arc<Layers>>,
-    pub(super) unhomed_removed: BTreeSet<u64>,
-    /// What is on its way home, or stays to be brought there after a home could not be opened.
-    pub(super) retiring: Option<Arc<Retiring>>,
-    /// Somebody waits to retire the active segment.
-    pub(super) retirement_waits: bool,
-    /// The last homing did not succeed.
-    pub(super) homing_failed: bool,
-    /// A commit is asked for that nobody waits for.
-    pub(super) commit_wanted: bool,
-    pub(super) statistics: VolumeStatistics,
 }
 
 /// How a journal is run.
@@ -107,29 +70,7 @@ impl Journal {
             limit: terms.limit,
             inline_homing: terms.inline_homing,
             monotonic: terms.monotonic,
-            state: Mutex::new(State {
-                files: HashMap::new(),
-                dirty: BTreeMap::new(),
-                removed: BTreeSet::new(),
-                dirty_bytes: 0,
-                batch: 1,
-                durable: 0,
-                committing: false,
-                latched: false,
-                closed: false,
-                active: 0,
-                salts: recovered.salts,
-                end: FIRST_GROUP,
-                sequence: recovered.sequence,
-                previous: recovered.checksum,
-                unhomed: BTreeMap::new(),
-                unhomed_removed: BTreeSet::new(),
-                retiring: None,
-                retirement_waits: false,
-                homing_failed: false,
-                commit_wanted: false,
-                statistics: VolumeStatistics::default(),
-            }),
+            state: Mutex::new(State::after(recovered)),
             changed: Condvar::new(),
             homing: Mutex::new(()),
             process: std::process::id(),
@@ -354,12 +295,6 @@ impl Drop for Watch<'_> {
             state.committing = false;
             self.0.changed.notify_all();
         }
-    }
-}
-
-impl State {
-    fn is_clean(&self) -> bool {
-        self.dirty.is_empty() && self.removed.is_empty()
     }
 }
 

@@ -16,39 +16,43 @@
 
 mod catalogue;
 mod claims;
+mod damage;
 mod directory;
 mod extents;
 mod file_directory;
 mod group;
+mod holder;
 mod homes;
 mod homing;
 mod journal;
+mod journal_state;
 mod journaled_disk;
 mod layer;
 mod layers;
+mod making;
+mod opened;
 mod recovery;
 mod segment;
+mod setup;
 mod shared;
 mod statistics;
 mod volume_file;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use cofferdam_cipher::PageSize;
-use cofferdam_keys::{Lease, Monotonic};
+use cofferdam_keys::Lease;
 
 use crate::error::Error;
-use crate::head::Head;
-use crate::opener::Opener;
 use crate::probe::HeadCopy;
 
 pub use catalogue::NAME_LEN_MAX;
 pub use claims::{Claim, FileClaim};
+pub use damage::{IgnoredTail, JournalDamage};
 pub use directory::{Directory, DirectoryLock, Part};
 pub use file_directory::FileDirectory;
-pub use recovery::{IgnoredTail, JournalDamage, Recovered};
+pub use recovery::Recovered;
+pub use setup::{Homing, VolumeSetup};
 pub use statistics::VolumeStatistics;
 pub use volume_file::{ATOMIC_LEN_MAX, VolumeFile};
 
@@ -57,36 +61,6 @@ use directory::DirectoryLock as Lock;
 use homing::Work;
 use journal::{Journal, JournalTerms};
 use shared::Shared;
-
-/// What a volume needs to be made or opened.
-#[derive(Clone)]
-pub struct VolumeSetup {
-    /// Where its parts are.
-    pub directory: Arc<dyn Directory>,
-    /// The path of its keyring, which names the audit log.
-    pub path: PathBuf,
-    /// Where its keys come from.
-    pub opener: Arc<Opener>,
-    /// How many bytes a segment of the journal takes; there are two. The same again is used in memory at most.
-    pub journal_len: u64,
-    /// When what is in the journal is brought home.
-    pub homing: Homing,
-    /// Opens a volume whose journal is damaged with what there is. What was synced last may be lost.
-    pub accept_damage: bool,
-    /// Who opens it: a line for whoever finds it locked.
-    pub holder: String,
-    /// Tells how long syncs take.
-    pub monotonic: Monotonic,
-}
-
-/// When what is in the journal is brought home.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Homing {
-    /// By a thread of the volume's own, when a segment is half full.
-    InBackground,
-    /// By whoever finds a segment full. Everything happens in one order, the same each time.
-    WhenFull,
-}
 
 /// A directory of sealed files, in which what was synced survives a power cut at any moment, and no write is ever torn.
 ///
@@ -99,41 +73,6 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// Makes a volume in an empty directory: its keyring, and an empty journal.
-    ///
-    /// # Errors
-    /// [`Error::Held`], [`Error::Misuse`] when there is a volume already or the pages are smaller than 4096 bytes, and those of
-    /// [`Opener::create_store`].
-    pub fn init(setup: &VolumeSetup, page_size: PageSize) -> Result<(), Error> {
-        if page_size.bytes() < PAGE_SIZE_MIN {
-            return Err(Error::Misuse {
-                what: "the pages of a volume have 4096 bytes at least",
-            });
-        }
-        let _lock = lock(setup)?;
-        let io = Error::io("making a volume");
-        let keyring = setup.directory.create(Part::Keyring).map_err(io)?;
-        let keyring: Arc<dyn crate::Disk> = keyring.into();
-        let volume = match Head::read(&keyring)? {
-            Head::Empty => {
-                let store = setup
-                    .opener
-                    .create_store(&keyring, &setup.path, Some(page_size))?;
-                store.keys.store_id()
-            }
-            // An attempt that ended between the keyring and the journal.
-            Head::Slots(_) if recovery::never_used(&*setup.directory)? => {
-                HeadCopy::of(&keyring)?.store_id()
-            }
-            Head::Slots(_) => {
-                return Err(Error::Misuse {
-                    what: "there is a volume in this directory already",
-                });
-            }
-        };
-        recovery::create_segments(&*setup.directory, volume)
-    }
-
     /// Opens a volume: replays its journal, then unlocks it.
     ///
     /// # Errors
@@ -292,7 +231,7 @@ impl Volume {
         self.bring_home()
     }
 
-    fn handle(&self, opened: Arc<volume_file::Opened>) -> VolumeFile {
+    fn handle(&self, opened: Arc<opened::Opened>) -> VolumeFile {
         VolumeFile {
             volume: self.shared.clone(),
             opened,
@@ -371,7 +310,5 @@ fn not_a_volume() -> Error {
     }
 }
 
-/// Smallest page of a volume.
-const PAGE_SIZE_MIN: usize = 4096;
 /// Least bytes of a segment that are worth a homing.
 const JOURNAL_LEN_MIN: u64 = 64 * 1024;

@@ -3,35 +3,34 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use cofferdam_keys::{Holder, Lease, Recorder, Refusal};
+use cofferdam_keys::{Holder, Lease};
 
 use super::catalogue::{Catalogue, Named};
 use super::directory::DirectoryLock;
 use super::journal::Journal;
 use super::journaled_disk::JournaledDisk;
 use super::layers::{Layers, Stage};
-use super::volume_file::Opened;
+use super::opened::Opened;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::file::SealedFile;
 use crate::opener::{Opener, Store};
-use crate::probe::HeadCopy;
 
 /// One open volume. Locks are taken in this order: catalogue, open files, a file, the journal.
 pub(crate) struct Shared {
     pub(super) journal: Journal,
     pub(super) opener: Arc<Opener>,
     /// Where the keyring is, for the audit log and for people.
-    path: PathBuf,
-    keyring: Arc<dyn Disk>,
+    pub(super) path: PathBuf,
+    pub(super) keyring: Arc<dyn Disk>,
     /// The layers of the keyring file.
     layers: Arc<Layers>,
-    store: Mutex<Option<Store>>,
+    pub(super) store: Mutex<Option<Store>>,
     lease: OnceLock<Arc<Lease>>,
-    catalogue: Mutex<Option<Catalogue>>,
-    open: Mutex<HashMap<u64, Weak<Opened>>>,
+    pub(super) catalogue: Mutex<Option<Catalogue>>,
+    pub(super) open: Mutex<HashMap<u64, Weak<Opened>>>,
     this: Weak<Shared>,
     _lock: DirectoryLock,
 }
@@ -86,7 +85,7 @@ impl Shared {
     }
 
     /// The same without a knock: for what the lease itself calls.
-    fn store_without_asking(&self) -> Result<Store, Error> {
+    pub(super) fn store_without_asking(&self) -> Result<Store, Error> {
         self.admit()?;
         if let Some(store) = lock(&self.store).clone() {
             return Ok(store);
@@ -266,74 +265,6 @@ pub(super) struct Step {
     pub(super) removed: Vec<Named>,
 }
 
-impl Holder for Shared {
-    fn probe(&self) -> Option<Result<(), Refusal>> {
-        let store = lock(&self.store).clone();
-        match HeadCopy::of(&self.keyring) {
-            Ok(head) => Some(self.opener.probe(&head, store.as_ref())),
-            Err(error) => self.opener.unreadable(store.as_ref(), &error).map(Err),
-        }
-    }
-
-    fn follow(&self) {
-        let Some(store) = lock(&self.store).clone() else {
-            return;
-        };
-        // Serving does not wait for the log.
-        let witness = store.witness();
-        let _ = self.opener.record_canaries(&self.path, &witness, false);
-        let keyring = self.keyring.clone();
-        let followed = self.opener.follow_rotations(keyring, &self.path, &store);
-        // A rotation that cannot be followed changes nothing: the old version still serves, and the next *yes* tries again.
-        if let Ok(Some(_)) = followed
-            && let Ok(Some(store)) = self.opener.open_store(&self.keyring, &self.path)
-        {
-            let mut held = lock(&self.store);
-            // A fence closes the gate first and takes the keys afterwards, under this lock.
-            if self.admit().is_ok() {
-                *held = Some(store);
-            }
-        }
-    }
-
-    fn fence(&self) -> bool {
-        // Whoever is at it ends within moments, and then the gate comes again.
-        let mut all = try_wipe(&self.catalogue);
-        let open: Vec<_> = lock(&self.open)
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect();
-        for opened in open {
-            all &= opened.try_wipe();
-        }
-        *lock(&self.store) = None;
-        // All that waits is sealed. Should the disk fail, whoever syncs next is told.
-        self.journal.commit_soon();
-        all
-    }
-
-    fn recorder(&self) -> Option<Recorder> {
-        // After a fence, opening the store again is what makes it recordable.
-        let held = lock(&self.store).clone();
-        let store = held.or_else(|| self.store_without_asking().ok())?;
-        let (opener, path, witness) = (self.opener.clone(), self.path.clone(), store.witness());
-        Some(Box::new(move |change, wiped| {
-            // A record that cannot be written must not keep a store closed or open: what happens is the vault's decision.
-            let _ = opener.record_change(&path, &witness, change, wiped);
-        }))
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Gives up what a lock protects, unless somebody is at it.
-fn try_wipe<T>(mutex: &Mutex<Option<T>>) -> bool {
-    match mutex.try_lock() {
-        Ok(mut held) => *held = None,
-        Err(TryLockError::Poisoned(poisoned)) => *poisoned.into_inner() = None,
-        Err(TryLockError::WouldBlock) => return false,
-    }
-    true
 }
