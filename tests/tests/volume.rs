@@ -2,12 +2,12 @@
 
 #[path = "volume/damage.rs"]
 mod damage;
-#[path = "volume/descriptors.rs"]
-mod descriptors;
 #[path = "volume/fence.rs"]
 mod fence;
 #[path = "volume/planted.rs"]
 mod planted;
+#[path = "volume/system.rs"]
+mod system;
 #[path = "volume/world.rs"]
 mod world;
 

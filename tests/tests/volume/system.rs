@@ -1,8 +1,9 @@
-//! A volume of many files on a system that gives few descriptors.
+//! A volume on a system that gives few descriptors, and on a disk that is slow to read; how much it writes at a time.
 
 use std::io::{Error as IoError, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use cofferdam_keys::Suite;
 use cofferdam_sealed_file::{
@@ -23,6 +24,10 @@ struct Count {
     limit: AtomicUsize,
     /// Bytes of the greatest write.
     largest: AtomicUsize,
+    /// Milliseconds that a read of a file takes.
+    read_takes: AtomicUsize,
+    reading: AtomicUsize,
+    most_reading: AtomicUsize,
 }
 
 struct Counted {
@@ -60,7 +65,14 @@ impl Disk for Counted {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize> {
-        self.inner.read_at(bytes, offset)
+        let count = &self.count;
+        let reading = count.reading.fetch_add(1, Ordering::SeqCst) + 1;
+        count.most_reading.fetch_max(reading, Ordering::SeqCst);
+        let takes = count.read_takes.load(Ordering::SeqCst) as u64;
+        std::thread::sleep(Duration::from_millis(takes));
+        let read = self.inner.read_at(bytes, offset);
+        count.reading.fetch_sub(1, Ordering::SeqCst);
+        read
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
@@ -119,6 +131,9 @@ fn limited(place: &Place, limit: usize) -> (Arc<Count>, VolumeSetup) {
         most: AtomicUsize::new(0),
         limit: AtomicUsize::new(limit),
         largest: AtomicUsize::new(0),
+        read_takes: AtomicUsize::new(0),
+        reading: AtomicUsize::new(0),
+        most_reading: AtomicUsize::new(0),
     });
     let directory = Limited {
         inner: FileDirectory::open(place.dir.path()).unwrap(),
@@ -226,4 +241,42 @@ fn scattered_writes_are_committed_in_small_groups() {
         volume.open_file(b"sparse").unwrap().len().unwrap(),
         19 * APART
     );
+}
+
+/// Goal: who reads from a slow disk stops neither those who read the same file nor those who sync another.
+#[test]
+fn a_slow_read_stops_nobody() {
+    let place = Place::new(Suite::One, 4096);
+    let (count, mut setup) = limited(&place, 1000);
+    setup.homing = Homing::InBackground;
+    let volume = Volume::open(&setup).unwrap();
+    let (slow, quick) = (
+        volume.create_file(b"slow").unwrap(),
+        volume.create_file(b"quick").unwrap(),
+    );
+    slow.write_at(&[5; 40_000], 0).unwrap();
+    volume.sync().unwrap();
+    volume.bring_home().unwrap();
+    // Something of it is to be committed, which a commit has to look at.
+    slow.write_at(&[6; 10], 30_000).unwrap();
+    count.read_takes.store(700, Ordering::SeqCst);
+    count.most_reading.store(0, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        for page in 0..3 {
+            let slow = &slow;
+            scope.spawn(move || {
+                let mut bytes = [0; 4096];
+                slow.read_at(&mut bytes, page * 4096).unwrap();
+                assert!(bytes == [5; 4096]);
+            });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        let begun = Instant::now();
+        quick.write_at(b"synced", 0).unwrap();
+        quick.sync().unwrap();
+        let took = begun.elapsed();
+        assert!(took < Duration::from_millis(500), "a sync took {took:?}");
+    });
+    let most = count.most_reading.load(Ordering::SeqCst);
+    assert!(most > 1, "the file was read by one at a time");
 }
