@@ -281,6 +281,37 @@ fn a_disk_that_is_still_full_loses_nothing_and_says_how_much_to_free() {
     assert_eq!(found(&Volume::open(&setup).unwrap()), [1, 2, 3]);
 }
 
+/// Goal: a disk that is full for a while closes nothing, as long as the journal has room.
+#[test]
+fn a_homing_without_room_is_tried_again() {
+    let world = World::new(Suite::One);
+    let directory = CrashDirectory::new();
+    let setup = world.setup(Arc::new(directory.clone()));
+    Volume::init(&setup, PageSize::try_from(4096).unwrap()).unwrap();
+    let volume = Volume::open(&setup).unwrap();
+    let file = volume.create_file(b"a").unwrap();
+    file.write_at(&[1; 9000], 0).unwrap();
+    volume.sync().unwrap();
+    for nth in 1..4 {
+        directory.inject(DirectoryFault {
+            nth,
+            kind: DirectoryFaultKind::Full,
+        });
+        assert!(matches!(volume.bring_home(), Err(Error::Io { .. })));
+        assert!(directory.disarm());
+        assert!(!volume.statistics().latched);
+        file.write_at(&[2; 5000], 4000).unwrap();
+        volume.sync().unwrap();
+    }
+    volume.bring_home().unwrap();
+    volume.bring_home().unwrap();
+    drop((file, volume));
+    directory.power_cycle(Loss::Everything, 0);
+    let volume = Volume::open(&setup).unwrap();
+    assert_eq!(volume.recovered().groups, 0);
+    assert!(found(&volume) == [&[1; 4000][..], &[2; 5000]].concat());
+}
+
 #[test]
 fn a_file_that_was_emptied_swapped_or_altered_is_an_error_of_that_file_alone() {
     let world = World::new(Suite::One);

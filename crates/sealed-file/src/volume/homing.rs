@@ -40,17 +40,27 @@ pub(crate) enum Work {
 
 /// Why layers did not come home.
 enum Trouble {
-    /// A home could not be opened, for want of descriptors perhaps. Nothing is unknown by that, and it may be tried again.
-    NotOpened(io::Error),
+    /// A home could not be opened, for want of descriptors perhaps, or there is no room on the disk. It may be tried again: what was
+    /// to be written is in memory and in the journal, and all of it is written then.
+    Again(io::Error),
     Failed(io::Error),
+}
+
+impl Trouble {
+    fn of_write(error: io::Error) -> Trouble {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Trouble::Again(error),
+            _ => Trouble::Failed(error),
+        }
+    }
 }
 
 impl Journal {
     /// Brings home what is durable in the journal, and frees its segment. Commits go on meanwhile, in the other one.
     ///
     /// # Errors
-    /// [`Error::Io`]: the volume is latched then, unless it was a home that could not be opened. Everything stays readable, and in
-    /// the journal.
+    /// [`Error::Io`]: the volume is latched then, unless it was a home that could not be opened or had no room. Everything stays
+    /// readable, and in the journal.
     pub(crate) fn go_home(&self) -> Result<(), Error> {
         self.check_process()?;
         let _one = self.homing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,8 +77,8 @@ impl Journal {
         state.homing_failed = done.is_err();
         let ((pieces, bytes), salt) = match done {
             Ok(done) => done,
-            Err(Trouble::NotOpened(source)) => {
-                let doing = "opening a file to bring the journal home";
+            Err(Trouble::Again(source)) => {
+                let doing = "bringing the journal home, which is tried again";
                 return Err(Error::Io { doing, source });
             }
             Err(Trouble::Failed(source)) => {
@@ -141,9 +151,9 @@ impl Journal {
         for batch in files.chunks(BATCH) {
             let open = |file: &&Arc<Layers>| self.homes.get_or_make(file.number());
             let homes: io::Result<Vec<Arc<dyn Disk>>> = batch.iter().map(open).collect();
-            let homes = homes.map_err(Trouble::NotOpened)?;
+            let homes = homes.map_err(Trouble::Again)?;
             for (file, home) in batch.iter().zip(&homes) {
-                let (pieces, bytes) = file.write_home(&**home).map_err(Trouble::Failed)?;
+                let (pieces, bytes) = file.write_home(&**home).map_err(Trouble::of_write)?;
                 homed = (homed.0 + pieces, homed.1 + bytes);
             }
             self.sync_all(&homes).map_err(Trouble::Failed)?;

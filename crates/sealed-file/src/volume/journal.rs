@@ -102,6 +102,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::commit`]. Nothing was done then.
     pub(crate) fn make_way(&self) -> Result<(), Error> {
+        self.check_process()?;
         let full = self.state().dirty_bytes >= self.limit / 2;
         if full { self.commit() } else { Ok(()) }
     }

@@ -7,7 +7,7 @@
 //! 2. No byte of a file's home changes before the group that says so is durable in the journal.
 //! 3. A segment begins a new life only when everything in it is durable at home.
 //! 4. After a write or sync of the journal or a home failed, nothing is published any more, and nothing that was not durable before is
-//!    acknowledged; what is in memory stays readable.
+//!    acknowledged; what is in memory stays readable. A home that cannot be opened or has no room is tried again.
 //! 5. A file's number is never used twice, and a file cut to nothing has another `file_id` from then on: no frame of a former life
 //!    is ever read. The catalogue alone stays the same file when it is written anew.
 //! 6. An operation is published under the locks that it was staged under: nobody publishes a part of it. A file that has lost its name
@@ -286,6 +286,10 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
+        // A child of the process has no such thread to wait for.
+        if self.shared.journal.check_process().is_err() {
+            return;
+        }
         self.shared.close();
         if let Some(homer) = self.homer.take() {
             let _ = homer.join();
