@@ -1,11 +1,14 @@
 //! redb on a volume: it does what redb on a plain file does, and loses nothing that was committed when the power goes.
 //!
-//! `COFFERDAM_SEED` replays a run, `COFFERDAM_CRASH_POINTS` sets how many moments are tried.
+//! `COFFERDAM_SEED` replays a run, `COFFERDAM_CRASH_POINTS` sets how many moments are tried, and
+//! `COFFERDAM_OPERATIONS` how many operations have their answers compared.
 
 #[path = "redb/crash.rs"]
 mod crash;
 #[path = "redb/differential.rs"]
 mod differential;
+#[path = "redb/model.rs"]
+mod model;
 #[path = "redb/workload.rs"]
 mod workload;
 #[path = "volume/world.rs"]
@@ -27,6 +30,8 @@ fn main() -> ExitCode {
     println!("COFFERDAM_SEED={seed} COFFERDAM_CRASH_POINTS={points}");
     let begun = Instant::now();
     let compared = differential::run(seed, TRANSACTIONS);
+    let operations = number("COFFERDAM_OPERATIONS").unwrap_or(OPERATIONS);
+    let answers = model::run(seed, operations);
     // A test that cannot fail is no test: the same on a disk that ignores syncs.
     let ignoring = crash::run(seed, 200, false, CrashDirectory::ignoring_sync);
     let tally = crash::run(seed, points, true, CrashDirectory::new);
@@ -35,8 +40,12 @@ fn main() -> ExitCode {
         ignoring.wrong, ignoring.points
     );
     println!(
-        "redb: {compared} transactions compared with a plain file, {} crash points, {} of them amid a transaction, \
+        "redb: {} operations in {} transactions compared with a plain file, {} savepoints restored, {} reopenings, {} crash points, {} of them amid a transaction, \
          {} with crashes during recovery, {} groups replayed, {} wrong, {:.1} s",
+        answers.operations,
+        compared + answers.transactions,
+        answers.restored,
+        answers.reopened,
         tally.points,
         tally.amid,
         tally.nested,
@@ -53,3 +62,4 @@ fn main() -> ExitCode {
 
 const CRASH_POINTS: u64 = 2000;
 const TRANSACTIONS: u64 = 1500;
+const OPERATIONS: u64 = 120_000;
