@@ -8,6 +8,7 @@ use crate::disk::Disk;
 use crate::geometry::Geometry;
 use crate::head::{FRAMES, Head};
 use crate::record::{FileKind, RECORD_LEN, Record, RecordFault};
+use crate::volume::{Group, GroupWriter};
 
 /// A file record that whoever has the keys has signed: authentication keeps nothing out, only the parser does.
 ///
@@ -90,6 +91,32 @@ pub fn head(bytes: &[u8]) -> Option<bool> {
     }
 }
 
+/// The entries of a group of a volume's journal, with a head and a checksum that are right: whoever can write to the disk can make those.
+///
+/// # Panics
+/// When a group is taken that the writer would not have written.
+#[must_use]
+pub fn journal_group(count: u32, entries: &[u8]) -> bool {
+    let Some(group) = Group::forged(count, entries) else {
+        return false;
+    };
+    let mut writer = GroupWriter::new(&group.head);
+    for entry in &group.entries {
+        match &entry.change {
+            Some(layer) => writer.change(entry.file, layer),
+            None => writer.remove(entry.file),
+        }
+    }
+    let (written, checksum) = writer.finish();
+    assert_eq!(
+        written[..group.bytes.len()],
+        group.bytes,
+        "one group has one encoding"
+    );
+    assert_eq!(checksum, group.checksum);
+    true
+}
+
 /// Keys that end with the process.
 ///
 /// # Panics
@@ -162,6 +189,19 @@ mod tests {
                 body[48 + 8 * index..][..8].copy_from_slice(&number.to_le_bytes());
             }
             let _ = record(&keys, KINDS[kind], &body);
+        }
+
+        #[test]
+        fn any_entries_are_a_group_or_refused(
+            count in 0u32..3,
+            words in prop::collection::vec(prop_oneof![
+                0u64..4, Just(1 << 32 | 1), Just(2), Just(32_768), Just(u64::MAX), any::<u64>(),
+            ], 0..20),
+            tail in prop::collection::vec(any::<u8>(), 0..9),
+        ) {
+            let mut entries: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            entries.extend(tail);
+            let _ = journal_group(count, &entries);
         }
 
         #[test]

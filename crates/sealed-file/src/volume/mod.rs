@@ -36,6 +36,8 @@ mod segment;
 mod setup;
 mod shared;
 mod statistics;
+#[cfg(test)]
+mod vectors;
 mod volume_file;
 
 use std::sync::Arc;
@@ -45,6 +47,8 @@ use cofferdam_keys::Lease;
 
 use crate::error::Error;
 use crate::probe::HeadCopy;
+
+pub(crate) use group::{Group, GroupWriter};
 
 pub use catalogue::NAME_LEN_MAX;
 pub use claims::{Claim, FileClaim};

@@ -53,8 +53,8 @@ impl SegmentHead {
 
     pub(crate) fn load(disk: &dyn Disk) -> Result<Option<SegmentHead>> {
         let mut bytes = [0; SECTOR];
-        disk.read_at(&mut bytes, 0)?;
-        Ok(SegmentHead::decode(&bytes))
+        let read = disk.read_at(&mut bytes, 0)?;
+        Ok(SegmentHead::decode(&bytes).filter(|_| read == SECTOR))
     }
 }
 
