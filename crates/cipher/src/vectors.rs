@@ -60,14 +60,14 @@ fn the_worked_example_is_what_this_code_makes() {
     let document = std::fs::read_to_string(&path).expect("the format is there");
     let example = example::worked_example();
     let start = document.find("## 11 Worked example\n");
+    let start = start.expect("the format has a section 11");
+    let end = document.find("\n## 12 ").expect("the format has a section 12");
     if writing() {
-        let before = &document[..start.unwrap_or(document.len())];
-        let text = format!("{}\n\n{example}", before.trim_end());
+        let text = format!("{}{example}{}", &document[..start], &document[end..]);
         std::fs::write(&path, text).expect("the format is written");
         return;
     }
-    let start = start.expect("the format has a section 11");
-    assert_eq!(&document[start..], example);
+    assert_eq!(&document[start..end], example);
 }
 
 #[expect(
