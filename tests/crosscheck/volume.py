@@ -12,7 +12,9 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "journal"
+ROOT = Path(__file__).resolve().parents[2]
+VECTORS = ROOT / "tests" / "vectors" / "journal"
+FORMAT = ROOT / "docs" / "format.md"
 BLOCK, SECTOR, KEYRING_AREA = 4096, 512, 32768
 LENGTH_MAX = 2 * (1 << 53)
 CHANGE, REMOVE = 1, 2
@@ -179,6 +181,7 @@ def main():
     paths = sorted(VECTORS.glob("*.txt"))
     accepted = sum(check(path) for path in paths)
     assert 0 < accepted < len(paths)
+    assert FORMAT.read_text().endswith(worked_example()), "docs/format.md ends with another worked example"
     print(f"{accepted} recovered, {len(paths) - accepted} refused")
     print(f"volume: {len(paths)} vectors")
 
@@ -337,7 +340,29 @@ def around(name, comment, group):
     yield name, f"{comment}, and a group behind it", [segment(SALTS[0], first + [group, behind]), build_head(SALTS[1])], {1: b"homehome"}
 
 
+def worked_example():
+    """The last section of the format."""
+    head = build_head(SALTS[0])[:SECTOR].rstrip(b"\0")
+    group = build_group(1, bytes(32), [write(1, 0, b"sealed bytes"), remove(2)])
+    rows = lambda data: "\n".join("  " + data[at : at + 32].hex() for at in range(0, len(data), 32))
+    return f"""
+### 12.3 Worked example
+
+`journal-0` of a volume whose file 1 got twelve bytes and whose file 2 was removed. What is not shown of the head's block is zero.
+`tests/crosscheck/volume.py` makes this section; more journals, most of them to refuse, are in `tests/vectors/journal`.
+
+```text
+at 0:
+{rows(head)}
+at 4096:
+{rows(group)}
+```
+"""
+
+
 def write_all():
+    before = FORMAT.read_text().split("\n### 12.3 ")[0].rstrip("\n")
+    FORMAT.write_text(before + "\n" + worked_example())
     VECTORS.mkdir(parents=True, exist_ok=True)
     for name, comment, segments, files in vectors():
         for accept in (False, True):
