@@ -20,8 +20,8 @@ LENGTH_MAX = 2 * (1 << 53)
 CHANGE, REMOVE = 1, 2
 
 
-class Damaged(Exception):
-    """Something that was durable is missing."""
+class Refused(Exception):
+    """`damaged`: something that was durable is missing; `old`: what is at home is newer than the journal."""
 
 
 # --- Section 12.2: reading --------------------------------------------------------------------------
@@ -118,8 +118,27 @@ def recover(store, segments, files, accept_damage):
         previous = group[2]
     last_seen = max([last_seen] + [group[0] for group in above[len(chain) :]])
     if (missing or last_seen > home + len(chain)) and not accept_damage:
-        raise Damaged
-    return bring_home(chain, files)
+        raise Refused("damaged")
+    after = bring_home(chain, files)
+    if not missing and last_seen <= home + len(chain):
+        refuse_old(chain, files, after)
+    return after
+
+
+def claim(number, data):
+    """(file_id, sequence) of the newer copy of a file's record, as it claims without keys."""
+    area = KEYRING_AREA if number == 0 else 0
+    copies = [data[at : at + SECTOR].ljust(SECTOR, b"\0") for at in (area, area + BLOCK)]
+    claims = [struct.unpack_from("<16sQ", copy, 32) for copy in copies if copy[:8] == b"CDAMFILE"]
+    return max(claims, key=lambda one: one[1], default=None)
+
+
+def refuse_old(chain, before, after):
+    changed = {number for group in chain for number, _ in group[3]} & set(before) & set(after)
+    for number in changed:
+        now, then = claim(number, before[number]), claim(number, after[number])
+        if now and then and now[0] == then[0] and now[1] > then[1]:
+            raise Refused("old")
 
 
 def bring_home(chain, files):
@@ -167,8 +186,8 @@ def check(path):
     numbered = lambda prefix: {int(k[len(prefix) :]): dense(v) for k, v in fields.items() if k.startswith(prefix)}
     try:
         after = recover(bytes.fromhex(fields["store"]), segments, numbered("before."), fields["accept-damage"] == "yes")
-    except Damaged:
-        assert fields["expect"] == "rejected" and fields["reason"] == "damaged", path
+    except Refused as refused:
+        assert fields["expect"] == "rejected" and fields["reason"] == str(refused), path
         return False
     assert fields["expect"] == "accepted", path
     assert after == numbered("after."), path
@@ -329,8 +348,35 @@ def vectors():
     yield "first-missing", "group 1 is not there", [segment(SALTS[0], three[1:]), empty[1]], {}
     yield "home-other", "home is of another history", [
         sound, segment(SALTS[1], [], home=2, home_checksum=fixed("another", 32))], {}
+    yield from record_vectors()
     yield "border-lost", "the last group of the full segment is lost, those of the other are there", [
         segment(SALTS[0], three[:2]), segment(SALTS[1], later)], {}
+
+
+def build_record(sequence, file_id=fixed("file", 16)):
+    """What a record claims; nobody looks at the rest without keys."""
+    return b"CDAMFILE" + struct.pack("<24s16sQ", b"", file_id, sequence)
+
+
+def record_vectors():
+    """A journal that would take a file back is one of another day."""
+    def journal(*writes):
+        return [segment(SALTS[0], chain([change(1, list(writes), length=9000)])), build_head(SALTS[1])]
+
+    for name, comment, at, written, home in [
+        ("record-newer", "a newer record goes home", 0, 7, (6, 5)),
+        ("record-same", "the record that is at home", 0, 6, (6, 5)),
+        ("record-other-copy", "the older copy is replaced", 4096, 7, (6, 5)),
+        ("record-older", "the newer copy at home is replaced by an older one", 0, 4, (6, 5)),
+        ("record-older-both", "a record of long ago over the older copy", 4096, 3, (6, 5)),
+    ]:
+        files = {1: (build_record(home[0]).ljust(4096, b"\0") + build_record(home[1])).ljust(9000, b"x")}
+        yield name, comment, journal((at, build_record(written))), files
+    files = {1: build_record(6).ljust(9000, b"x")}
+    yield "record-untouched", "only frames go home", journal((8192, b"frames")), files
+    yield "record-other-file", "a file that was cut to nothing is another one", \
+        journal((0, build_record(1, fixed("another file", 16)))), files
+    yield "record-none", "no record at home", journal((0, build_record(1))), {1: b"x" * 9000}
 
 
 def around(name, comment, group):
@@ -364,22 +410,25 @@ def write_all():
     before = FORMAT.read_text().split("\n### 12.3 ")[0].rstrip("\n")
     FORMAT.write_text(before + "\n" + worked_example())
     VECTORS.mkdir(parents=True, exist_ok=True)
+    for path in VECTORS.glob("*.txt"):
+        path.unlink()
     for name, comment, segments, files in vectors():
-        for accept in (False, True):
-            lines = ["section: 12.2", f"comment: {comment}", f"accept-damage: {'yes' if accept else 'no'}", f"store: {STORE.hex()}"]
-            lines += [f"journal-{index}: {sparse(data)}" for index, data in enumerate(segments) if data is not None]
-            lines += [f"before.{number}: {sparse(data)}" for number, data in files.items()]
+        given = [f"journal-{index}: {sparse(data)}" for index, data in enumerate(segments) if data is not None]
+        given += [f"before.{number}: {sparse(data)}" for number, data in files.items()]
+        for accept in ("no", "yes"):
+            lines = ["section: 12.2", f"comment: {comment}", f"accept-damage: {accept}", f"store: {STORE.hex()}"] + given
             try:
-                after = recover(STORE, segments, files, accept)
-                lines += [f"after.{number}: {sparse(data)}" for number, data in sorted(after.items())]
-                lines.insert(0, "expect: accepted")
-            except Damaged:
-                lines = ["expect: rejected"] + lines + ["reason: damaged"]
-                name = f"refuse-{name}"
-            if accept and not name.startswith("refuse-"):
-                continue
-            path = VECTORS / (f"{name.replace('refuse-', 'accept-')}.txt" if accept else f"{name}.txt")
-            path.write_text("\n".join(lines) + "\n")
+                after = recover(STORE, segments, files, accept == "yes")
+                found = [f"after.{number}: {sparse(data)}" for number, data in sorted(after.items())]
+                answer, prefix = ["expect: accepted"], ""
+            except Refused as refused:
+                answer, prefix, found = ["expect: rejected"], "refuse-", [f"reason: {refused}"]
+            prefix = "consent-" if accept == "yes" else prefix
+            path = VECTORS / f"{prefix}{name}.txt"
+            path.write_text("\n".join(answer + lines + found) + "\n")
+            # Consent changes nothing where nothing is wrong.
+            if not prefix:
+                break
 
 
 if __name__ == "__main__":

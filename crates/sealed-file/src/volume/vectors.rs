@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use cofferdam_keys::StoreId;
 
-use super::directory::{Directory, FileDirectory, Part};
+use super::directory::{Directory, Part};
+use super::file_directory::FileDirectory;
 use super::recovery::recover;
 use crate::error::Error;
 
@@ -39,8 +40,14 @@ fn every_journal_vector_brings_home_what_another_implementation_found() {
                     path.display()
                 );
             }
-            ("rejected", Err(Error::JournalDamaged(_))) => {
+            ("rejected", Err(error)) => {
                 refused += 1;
+                let reason = match error {
+                    Error::JournalDamaged(_) => "damaged",
+                    Error::JournalOld { .. } => "old",
+                    other => panic!("{}: {other}", path.display()),
+                };
+                assert_eq!(vector.one("reason"), reason, "{}", path.display());
                 assert_eq!(
                     homes(&directory),
                     vector.files("before."),
