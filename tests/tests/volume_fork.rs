@@ -31,6 +31,10 @@ fn a_child_is_refused_and_the_parent_goes_on() {
             && refused(volume.create_file(b"b").map(|_| ()))
             && refused(volume.remove_file(b"a"))
             && refused(volume.bring_home())
+            && refused(volume.open_file(b"a").map(|_| ()))
+            && refused(file.read_at(&mut [0; 9], 0).map(|_| ()))
+            && refused(file.len().map(|_| ()))
+            && refused(volume.file_names().map(|_| ()))
     }));
     file.sync().unwrap();
     drop((file, volume));

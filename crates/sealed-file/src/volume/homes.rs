@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::io::Result;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::io::Errno;
+
 use super::directory::{Directory, Part};
 use crate::disk::Disk;
 
@@ -35,7 +37,7 @@ impl Homes {
             return Ok(Some(disk));
         }
         // Nobody else waits for the system to open it.
-        let disk = self.directory.open(Part::of_file(number))?;
+        let disk = self.with_descriptors(|| self.directory.open(Part::of_file(number)))?;
         Ok(disk.map(|disk| self.remember(number, disk)))
     }
 
@@ -44,7 +46,8 @@ impl Homes {
         match self.known(number) {
             Some(disk) => Ok(disk),
             None => {
-                let disk = self.directory.create(Part::of_file(number))?;
+                let disk =
+                    self.with_descriptors(|| self.directory.create(Part::of_file(number)))?;
                 Ok(self.remember(number, disk))
             }
         }
@@ -63,6 +66,17 @@ impl Homes {
         let (disk, used) = open.disks.get_mut(&number)?;
         *used = now;
         Some(disk.clone())
+    }
+
+    /// Opens something; again without the homes that nobody uses now, should the process have no descriptor left.
+    fn with_descriptors<R>(&self, open: impl Fn() -> Result<R>) -> Result<R> {
+        let opened = open();
+        let error = opened.as_ref().err().and_then(Errno::from_io_error);
+        if !matches!(error, Some(Errno::MFILE | Errno::NFILE)) {
+            return opened;
+        }
+        self.open().disks.clear();
+        open()
     }
 
     fn remember(&self, number: u64, disk: Box<dyn Disk>) -> Arc<dyn Disk> {
@@ -84,5 +98,5 @@ impl Homes {
     }
 }
 
-/// Most homes that stay open.
-const OPEN_MAX: usize = 256;
+/// Most homes that stay open: some of the 256 descriptors that a process has where it has fewest.
+const OPEN_MAX: usize = 128;

@@ -86,6 +86,8 @@ impl Shared {
 
     /// The same without a knock: for what the lease itself calls.
     pub(super) fn store_without_asking(&self) -> Result<Store, Error> {
+        // In a child of the process the system has wiped the keys: to use them would be a panic.
+        self.journal.check_process()?;
         self.admit()?;
         if let Some(store) = lock(&self.store).clone() {
             return Ok(store);
