@@ -55,17 +55,11 @@ impl VolumeBackend {
             return Err(BackendError::Unsupported);
         }
         let mut held = self.claim();
-        // What `open` claimed before redb asked.
-        if held.is_some() {
-            return Ok(true);
-        }
-        *held = self.file.try_claim(claim);
-        Ok(held.is_some())
-    }
-
-    /// Claims the file for a database that writes, before there is one. `false`: somebody has it open.
-    pub(crate) fn claim_alone(&self) -> bool {
-        matches!(self.lock(Claim::Alone, EVERYTHING), Ok(true))
+        let claimed = self.file.try_claim(claim);
+        let done = claimed.is_some();
+        // One that is refused leaves the one that is held.
+        *held = claimed.or(held.take());
+        Ok(done)
     }
 }
 
@@ -127,8 +121,6 @@ fn is_everything((start, end): (Bound<u64>, Bound<u64>)) -> bool {
 }
 
 type LockResult<T> = std::result::Result<T, BackendError>;
-
-const EVERYTHING: (Bound<u64>, Bound<u64>) = (Bound::Unbounded, Bound::Unbounded);
 
 /// Proof step 1: redb's header lies in one write.
 const _: () = assert!(ATOMIC_LEN_MAX >= 4096);

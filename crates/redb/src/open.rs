@@ -1,7 +1,9 @@
 //! From a volume and a name to a database.
 
-use cofferdam_sealed_file::{Error, Volume, VolumeFile};
-use redb::{Builder, Database, DatabaseError};
+use std::sync::{Mutex, PoisonError};
+
+use cofferdam_sealed_file::{Error, Volume};
+use redb::{Builder, Database};
 
 use crate::backend::VolumeBackend;
 use crate::error::OpenError;
@@ -12,7 +14,7 @@ use crate::error::OpenError;
 /// [`open_with`] to have one, and drop the database when the volume's lease closes.
 ///
 /// # Errors
-/// [`OpenError::Volume`] with what the volume says; [`OpenError::Database`], of which [`DatabaseError::DatabaseAlreadyOpen`] when somebody has it open.
+/// [`OpenError::Volume`] with what the volume says; [`OpenError::Database`], of which [`redb::DatabaseError::DatabaseAlreadyOpen`] when somebody has it open.
 pub fn open(volume: &Volume, name: &[u8]) -> Result<Database, OpenError> {
     open_with(Builder::new().set_cache_size(0), volume, name)
 }
@@ -31,35 +33,27 @@ pub fn open_with(builder: &Builder, volume: &Volume, name: &[u8]) -> Result<Data
 
 /// Makes a database under another name and gives it its own when it is whole: redb does not open a file whose making was cut off.
 fn make(builder: &Builder, volume: &Volume, name: &[u8]) -> Result<Database, OpenError> {
-    let unfinished = [name, UNFINISHED].concat();
-    let file = open_or_create(volume, &unfinished)?;
-    let backend = VolumeBackend::new(file.clone());
-    if !backend.claim_alone() {
-        return Err(DatabaseError::DatabaseAlreadyOpen.into());
-    }
-    // Whoever made it in the meantime had claimed its file, and gave it this name before that ended.
+    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     match volume.open_file(name) {
-        Ok(made) => {
-            drop(backend);
-            let _ = volume.remove_file(&unfinished);
-            return Ok(builder.create_with_backend(VolumeBackend::new(made))?);
-        }
+        // Somebody made it in the meantime.
+        Ok(file) => return Ok(builder.create_with_backend(VolumeBackend::new(file))?),
         Err(Error::NoSuchFile) => {}
         Err(error) => return Err(error.into()),
     }
+    let unfinished = [name, UNFINISHED].concat();
+    let file = match volume.create_file(&unfinished) {
+        Err(Error::NameTaken) => volume.open_file(&unfinished)?,
+        result => result?,
+    };
     file.set_len(0)?;
-    let database = builder.create_with_backend(backend)?;
+    let database = builder.create_with_backend(VolumeBackend::new(file))?;
     volume.rename_file(&unfinished, name)?;
     volume.sync()?;
     Ok(database)
 }
 
-fn open_or_create(volume: &Volume, name: &[u8]) -> Result<VolumeFile, Error> {
-    match volume.create_file(name) {
-        Err(Error::NameTaken) => volume.open_file(name),
-        result => result,
-    }
-}
+/// Held by whoever makes a database. No other process has the volume open, so nobody else's unfinished file is in the way.
+static MAKING: Mutex<()> = Mutex::new(());
 
 /// Behind the name of a database that is being made.
 const UNFINISHED: &[u8] = b".unfinished";
