@@ -4,6 +4,8 @@
 mod damage;
 #[path = "volume/fence.rs"]
 mod fence;
+#[path = "volume/log_tail.rs"]
+mod log_tail;
 #[path = "volume/planted.rs"]
 mod planted;
 #[path = "volume/system.rs"]
