@@ -61,7 +61,9 @@ fn the_worked_example_is_what_this_code_makes() {
     let example = example::worked_example();
     let start = document.find("## 11 Worked example\n");
     let start = start.expect("the format has a section 11");
-    let end = document.find("\n## 12 ").expect("the format has a section 12");
+    let end = document
+        .find("\n## 12 ")
+        .expect("the format has a section 12");
     if writing() {
         let text = format!("{}{example}{}", &document[..start], &document[end..]);
         std::fs::write(&path, text).expect("the format is written");

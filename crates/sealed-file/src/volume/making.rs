@@ -16,7 +16,7 @@ impl Volume {
     ///
     /// # Errors
     /// [`Error::Held`], [`Error::Misuse`] when there is a volume already or the pages are smaller than 4096 bytes, and those of
-    /// [`Opener::create_store`].
+    /// [`crate::Opener::create_store`].
     pub fn init(setup: &VolumeSetup, page_size: PageSize) -> Result<(), Error> {
         if page_size.bytes() < PAGE_SIZE_MIN {
             return Err(Error::Misuse {

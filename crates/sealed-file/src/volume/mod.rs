@@ -81,7 +81,7 @@ impl Volume {
     ///
     /// # Errors
     /// [`Error::Held`] with who has it open; [`Error::JournalDamaged`]; [`Error::JournalOld`];
-    /// [`Error::CatalogueOld`]; [`Error::DiskFull`]; those of [`Opener::open_store`]. When the keys are refused the
+    /// [`Error::CatalogueOld`]; [`Error::DiskFull`]; those of [`crate::Opener::open_store`]. When the keys are refused the
     /// journal has gone home all the same.
     pub fn open(setup: &VolumeSetup) -> Result<Volume, Error> {
         let lock = lock(setup)?;
