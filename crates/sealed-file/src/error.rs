@@ -135,7 +135,7 @@ impl fmt::Display for Error {
             Error::CatalogueOld { newest, next } => write!(
                 f,
                 "the volume's keyring file is older than its files: it knows of none from files/{next:016x} on, and files/{newest:016x} \
-                 is there; nothing was changed. Put back the keyring that belongs to these files, or restore the whole volume from one backup"
+                 is there; the journal is kept. Put back the keyring that belongs to these files, or restore the whole volume from one backup"
             ),
             Error::DiskFull { needed } => write!(
                 f,

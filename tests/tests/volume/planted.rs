@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cofferdam_cipher::PageSize;
 use cofferdam_keys::Suite;
@@ -86,6 +87,113 @@ fn files_that_an_old_catalogue_does_not_know_are_not_removed() {
     let directory = CrashDirectory::after(&now, Loss::Nothing, 0);
     let volume = Volume::open(&world.setup(Arc::new(directory))).unwrap();
     assert_eq!(volume.file_names().unwrap().len(), 3);
+}
+
+/// Goal: an opening that is refused for an old keyring file costs nothing that was synced, once the right one is back.
+#[test]
+fn an_old_keyring_does_not_use_the_journal_up() {
+    let place = Place::new(Suite::One, 4096);
+    let path = place.dir.path().join(Part::Keyring.file_name());
+    let make = |volume: &Volume, numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            let name = format!("a file with a name, {number:04}");
+            let file = volume.create_file(name.as_bytes()).unwrap();
+            file.write_at(name.as_bytes(), 0).unwrap();
+        }
+    };
+    let volume = place.open();
+    make(&volume, 0..100);
+    volume.close().unwrap();
+    let old = std::fs::read(&path).unwrap();
+    for homed in [100, 400] {
+        // As a kill leaves it: the last ten are in the journal alone.
+        let volume = place.open();
+        make(&volume, volume.file_names().unwrap().len() as u32..homed);
+        volume.bring_home().unwrap();
+        make(&volume, homed..homed + 10);
+        volume.sync().unwrap();
+        drop(volume);
+        let good = std::fs::read(&path).unwrap();
+        for _ in 0..2 {
+            std::fs::write(&path, &old).unwrap();
+            if homed > 100 {
+                assert!(Volume::open(&place.setup()).is_err());
+            }
+        }
+        std::fs::write(&path, &good).unwrap();
+        let volume = place.open();
+        let names = volume.file_names().unwrap();
+        assert_eq!(names.len() as u32, homed + 10);
+        for name in names {
+            assert_eq!(all(&volume.open_file(&name).unwrap()), name);
+        }
+        volume.close().unwrap();
+    }
+}
+
+/// Goal: a volume whose keyring file is not there is not made anew over its journal.
+#[test]
+fn a_volume_without_its_keyring_is_not_made_again() {
+    let place = Place::new(Suite::One, 4096);
+    let volume = place.open();
+    volume
+        .create_file(b"a")
+        .unwrap()
+        .write_at(b"synced", 0)
+        .unwrap();
+    volume.sync().unwrap();
+    drop(volume);
+    let path = place.dir.path().join(Part::Keyring.file_name());
+    let away = std::fs::read(&path).unwrap();
+    for empty in [false, true] {
+        std::fs::remove_file(&path).unwrap();
+        if empty {
+            std::fs::write(&path, b"").unwrap();
+        }
+        let made = Volume::init(&place.setup(), PageSize::try_from(4096).unwrap());
+        assert!(matches!(made, Err(Error::Misuse { .. })), "{made:?}");
+        std::fs::write(&path, &away).unwrap();
+    }
+    assert_eq!(all(&place.open().open_file(b"a").unwrap()), b"synced");
+}
+
+/// Goal: a file that is put in the place of another while both are open is never read as that one, by any of those who read at a time.
+#[test]
+fn another_files_bytes_are_not_read_in_an_open_volume() {
+    let place = Place::new(Suite::One, 4096);
+    let volume = place.open();
+    let a = volume.create_file(b"a").unwrap();
+    let b = volume.create_file(b"b").unwrap();
+    a.write_at(&[b'a'; 64 * 4096], 0).unwrap();
+    b.write_at(&[b'b'; 64 * 4096], 0).unwrap();
+    volume.sync().unwrap();
+    volume.bring_home().unwrap();
+    let read_by_many = || {
+        let (good, bad) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let mut bytes = vec![0; 64 * 4096];
+                        match a.read_at(&mut bytes, 0) {
+                            Ok(_) if bytes.iter().all(|byte| *byte == b'a') => &good,
+                            Ok(_) => panic!("the bytes of the other file"),
+                            Err(_) => &bad,
+                        }
+                        .fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        (good.into_inner(), bad.into_inner())
+    };
+    assert_eq!(read_by_many(), (800, 0));
+    // All who read look at the record again.
+    a.write_at(&[b'a'; 4096], 4096).unwrap();
+    volume.bring_home().unwrap();
+    let of = |number| place.dir.path().join(Part::File(number).file_name());
+    std::fs::write(of(1), std::fs::read(of(2)).unwrap()).unwrap();
+    assert_eq!(read_by_many(), (0, 800));
 }
 
 /// Goal: a file that was open when it was removed goes at the next opening, however often the catalogue was rewritten since.

@@ -25,11 +25,23 @@ impl<D: Disk> SealedFile<D> {
         match found {
             Found::Unchanged if self.record_own => self.trust_memory(),
             Found::Unchanged => {}
-            Found::Nothing => self.become_empty()?,
-            Found::Changed(record) => self.adopt(record),
+            Found::Nothing if !self.is_bound() => self.become_empty()?,
+            Found::Changed(record) if !self.is_bound() || record.file_id == self.record.file_id => {
+                self.adopt(record);
+            }
+            Found::Nothing | Found::Changed(_) => {
+                let kind = self.setup.kind;
+                return Err(Error::RecordAltered { kind });
+            }
         }
         self.record_stale = false;
         Ok(())
+    }
+
+    /// Whether this handle knows which file it is, and nobody may put another in its place: a volume's, which is opened anew when it becomes
+    /// another one.
+    fn is_bound(&self) -> bool {
+        self.setup.kind == FileKind::Volume && self.record.sequence > 0
     }
 
     /// Whether what this handle remembers of a log or journal is what is on the disk.

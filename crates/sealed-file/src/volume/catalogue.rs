@@ -114,7 +114,7 @@ impl Catalogue {
     /// Gives a file this name and no other. Answers which file has lost it, and so is removed.
     pub(crate) fn name(&mut self, name: &[u8], file: Named) -> Result<Option<Named>, Error> {
         self.append(NAMED, name, file)?;
-        self.next = self.next.max(file.number + 1);
+        self.next = self.next.max(file.number.saturating_add(1));
         Ok(self.note(name, file))
     }
 

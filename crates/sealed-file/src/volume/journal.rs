@@ -11,7 +11,7 @@ use super::group::{Checksum, GroupHead, GroupWriter};
 use super::homes::Homes;
 use super::journal_state::State;
 use super::layers::{Layers, Stage};
-use super::recovery::Recovered;
+use super::recovery::{Recovered, begin_lives};
 use super::segment::FIRST_GROUP;
 use super::statistics::VolumeStatistics;
 use crate::disk::Disk;
@@ -46,8 +46,8 @@ pub(crate) struct JournalTerms {
 }
 
 impl Journal {
-    /// A journal whose groups are all at home: recovery comes before.
-    pub(crate) fn begin(
+    /// A journal whose groups are all at home: recovery comes before. It takes nothing until it [begins](Journal::begin).
+    pub(crate) fn new(
         directory: Arc<dyn Directory>,
         terms: JournalTerms,
         recovered: &Recovered,
@@ -75,6 +75,23 @@ impl Journal {
             homing: Mutex::new(()),
             process: std::process::id(),
         })
+    }
+
+    /// Forgets the groups that were replayed, and takes new ones from here on.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn begin(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        let lives = begin_lives(
+            &*self.directory,
+            self.volume,
+            state.sequence,
+            state.previous,
+        );
+        state.salts = lives.map_err(Error::io("beginning a new journal"))?;
+        state.latched = false;
+        Ok(())
     }
 
     /// A file's layers, the same for everybody who asks. Who opens files does so one at a time.

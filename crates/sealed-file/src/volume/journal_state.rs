@@ -25,7 +25,8 @@ pub(super) struct State {
     /// Batches up to this one are durable.
     pub(super) durable: u64,
     pub(super) committing: bool,
-    /// A write or sync failed: what is durable is not known any more, so nothing more is promised.
+    /// Nothing is written: no life of the segments has begun yet; or a write or sync failed, so that what is durable is not known any more,
+    /// and nothing more is promised.
     pub(super) latched: bool,
     /// Nobody waits for homing to go on.
     pub(super) closed: bool,
@@ -50,7 +51,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// All groups are at home.
+    /// All groups are at home, and stay in the journal until it begins a new life.
     pub(super) fn after(recovered: &Recovered) -> State {
         State {
             files: HashMap::new(),
@@ -60,10 +61,10 @@ impl State {
             batch: 1,
             durable: 0,
             committing: false,
-            latched: false,
+            latched: true,
             closed: false,
             active: 0,
-            salts: recovered.salts,
+            salts: [FileId::from_bytes([0; 16]); 2],
             end: FIRST_GROUP,
             sequence: recovered.sequence,
             previous: recovered.checksum,

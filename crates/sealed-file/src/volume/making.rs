@@ -27,7 +27,13 @@ impl Volume {
         let io = Error::io("making a volume");
         let keyring = setup.directory.create(Part::Keyring).map_err(io)?;
         let keyring: Arc<dyn crate::Disk> = keyring.into();
+        let never_used = recovery::never_used(&*setup.directory)?;
         let volume = match Head::read(&keyring)? {
+            Head::Empty if !never_used => {
+                return Err(Error::Misuse {
+                    what: "there are files or a journal of a volume in this directory, whose keyring file is away or empty: put that back",
+                });
+            }
             Head::Empty => {
                 let store = setup
                     .opener
@@ -35,7 +41,7 @@ impl Volume {
                 store.keys.store_id()
             }
             // An attempt that ended between the keyring and the journal.
-            Head::Slots(_) if recovery::never_used(&*setup.directory)? => {
+            Head::Slots(_) if never_used && recovery::unfinished(&*setup.directory)? => {
                 HeadCopy::of(&keyring)?.store_id()
             }
             Head::Slots(_) => {

@@ -81,8 +81,8 @@ impl Volume {
     ///
     /// # Errors
     /// [`Error::Held`] with who has it open; [`Error::JournalDamaged`]; [`Error::JournalOld`];
-    /// [`Error::CatalogueOld`]; [`Error::DiskFull`]; those of [`crate::Opener::open_store`]. When the keys are refused the
-    /// journal has gone home all the same.
+    /// [`Error::CatalogueOld`]; [`Error::DiskFull`]; those of [`crate::Opener::open_store`]. Whatever it is, the journal has what it
+    /// had: it is given up only after everything in it is at home and the list of files fits the files.
     pub fn open(setup: &VolumeSetup) -> Result<Volume, Error> {
         let lock = lock(setup)?;
         let io = Error::io("opening the keyring");
@@ -96,7 +96,7 @@ impl Volume {
             inline_homing: setup.homing == Homing::WhenFull,
             monotonic: setup.monotonic,
         };
-        let journal = Journal::begin(setup.directory.clone(), terms, &recovered)?;
+        let journal = Journal::new(setup.directory.clone(), terms, &recovered)?;
         let (opener, path) = (setup.opener.clone(), setup.path.clone());
         let shared = Shared::new(journal, opener, path, keyring, lock)?;
         let mut volume = Volume {
@@ -104,7 +104,7 @@ impl Volume {
             homer: None,
             recovered,
         };
-        volume.remove_left_over(setup)?;
+        volume.begin(setup)?;
         if setup.homing == Homing::InBackground {
             volume.homer = Some(volume.start_homer()?);
         }
@@ -242,9 +242,10 @@ impl Volume {
         }
     }
 
-    /// Files that were open when they were removed are still there when a crash came before they were closed. Nothing else is
-    /// removed: a file that the catalogue knows nothing of may be one that it is too old for.
-    fn remove_left_over(&mut self, setup: &VolumeSetup) -> Result<(), Error> {
+    /// Begins a new life of the journal when the catalogue fits the files, and removes files that were open when they were removed, if a
+    /// crash came before they were closed. Nothing else is removed: a file that the catalogue knows nothing of may be one that it is
+    /// too old for.
+    fn begin(&mut self, setup: &VolumeSetup) -> Result<(), Error> {
         let directory = &*setup.directory;
         let numbers = directory.files().map_err(Error::io("listing the files"))?;
         let look = |catalogue: &mut catalogue::Catalogue| {
@@ -258,6 +259,7 @@ impl Volume {
         if newest >= next && !setup.accept_damage {
             return Err(Error::CatalogueOld { newest, next });
         }
+        self.shared.journal.begin()?;
         if newest >= next {
             let behind = newest.checked_add(1).ok_or(Error::CatalogueAltered)?;
             self.shared

@@ -1,7 +1,7 @@
 //! What happens before anybody reads: the journal is replayed, without keys.
 //!
 //! It may be interrupted at any moment and begins again then: the segments are given a new life only when everything in them
-//! is durable at home.
+//! is durable at home, and the catalogue was found to be one that these files belong to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -33,7 +33,6 @@ pub struct Recovered {
     pub unknown_files: u64,
     pub(crate) sequence: u64,
     pub(crate) checksum: Checksum,
-    pub(crate) salts: [FileId; 2],
 }
 
 /// Makes an empty journal of a new volume.
@@ -45,7 +44,8 @@ pub(crate) fn create_segments(directory: &dyn Directory, volume: StoreId) -> Res
     make().map_err(Error::io("making the journal"))
 }
 
-/// Replays the journal, makes that durable, and begins a new life of both segments.
+/// Replays the journal, and makes that durable. It may be replayed again until both segments [begin a new life](begin_lives), which they
+/// do when it is known that the journal and the files belong together.
 ///
 /// # Errors
 /// [`Error::JournalDamaged`] and [`Error::JournalOld`], before anything is changed, unless the damage is accepted; [`Error::DiskFull`];
@@ -73,10 +73,9 @@ pub(crate) fn recover(
     sequence = sequence.max(damage.map_or(0, |damage| damage.last_seen));
     let replay = || {
         make_durable(directory, &groups)?;
-        bring_home(directory, &changed, &removed)?;
-        begin_lives(directory, volume, sequence, checksum)
+        bring_home(directory, &changed, &removed)
     };
-    let salts = replay().map_err(|source| match source.kind() {
+    replay().map_err(|source| match source.kind() {
         io::ErrorKind::StorageFull => Error::DiskFull {
             needed: changed.values().map(Layer::bytes).sum(),
         },
@@ -91,7 +90,6 @@ pub(crate) fn recover(
         unknown_files: 0,
         sequence,
         checksum,
-        salts,
     })
 }
 
@@ -250,7 +248,9 @@ fn refuse_old(directory: &dyn Directory, changed: &BTreeMap<u64, Layer>) -> Resu
         let (Some(now), Some(then)) = (now, claimed_sequence(&bytes)) else {
             continue;
         };
-        if now.0 == then.0 && now.1 > then.1 {
+        // A file that the journal does not cut to nothing is the same one before and after.
+        let other = now.0 != then.0 && layer.cut > 0;
+        if other || (now.0 == then.0 && now.1 > then.1) {
             return Err(Error::JournalOld { file: *number });
         }
     }
@@ -274,7 +274,8 @@ fn bring_home(
     directory.sync()
 }
 
-fn begin_lives(
+/// Begins a new life of both segments, in which everything up to `home` is at home. Answers their salts.
+pub(super) fn begin_lives(
     directory: &dyn Directory,
     volume: StoreId,
     home: u64,
@@ -299,20 +300,25 @@ fn begin_lives(
 /// Whether nothing was ever committed to a volume: its making ended early, and may be done again.
 pub(crate) fn never_used(directory: &dyn Directory) -> Result<bool, Error> {
     let look = || {
-        let mut missing = false;
         for index in 0..2 {
             let segment = directory.open(Part::Segment(index))?;
             let len = segment.as_ref().map_or(Ok(0), |disk| disk.len())?;
             if len > FIRST_GROUP {
                 return Ok(false);
             }
-            missing |= match segment {
-                // A length without a head is what a power cut leaves of the making.
-                Some(disk) => SegmentHead::load(&*disk)?.is_none(),
-                None => true,
-            };
         }
-        Ok(missing && directory.files()?.is_empty())
+        Ok(directory.files()?.is_empty())
     };
+    look().map_err(Error::io("looking for a journal"))
+}
+
+/// Whether a segment has no head yet. A length without one is what a power cut leaves of the making.
+pub(crate) fn unfinished(directory: &dyn Directory) -> Result<bool, Error> {
+    let headless = |index| -> io::Result<bool> {
+        let segment = directory.open(Part::Segment(index))?;
+        let head = segment.map_or(Ok(None), |disk| SegmentHead::load(&*disk))?;
+        Ok(head.is_none())
+    };
+    let look = || Ok(headless(0)? || headless(1)?);
     look().map_err(Error::io("looking for a journal"))
 }
