@@ -134,10 +134,11 @@ def claim(number, data):
 
 
 def refuse_old(chain, before, after):
-    changed = {number for group in chain for number, _ in group[3]} & set(before) & set(after)
-    for number in changed:
+    changes = [(number, change) for group in chain for number, change in group[3] if change is not None]
+    for number in {number for number, _ in changes} & set(before) & set(after):
         now, then = claim(number, before[number]), claim(number, after[number])
-        if now and then and now[0] == then[0] and now[1] > then[1]:
+        emptied = any(cut == 0 for its_number, (cut, _, _) in changes if its_number == number)
+        if now and then and (now[1] > then[1] if now[0] == then[0] else not emptied):
             raise Refused("old")
 
 
@@ -374,8 +375,12 @@ def record_vectors():
         yield name, comment, journal((at, build_record(written))), files
     files = {1: build_record(6).ljust(9000, b"x")}
     yield "record-untouched", "only frames go home", journal((8192, b"frames")), files
+    another = change(1, [(0, build_record(1, fixed("another file", 16)))], length=9000)
+    yield "record-other-life", "a record of another life of the file, which the journal does not begin", \
+        [segment(SALTS[0], chain([another])), build_head(SALTS[1])], files
+    another = change(1, [(0, build_record(1, fixed("another file", 16)))], cut=0, length=9000)
     yield "record-other-file", "a file that was cut to nothing is another one", \
-        journal((0, build_record(1, fixed("another file", 16)))), files
+        [segment(SALTS[0], chain([another])), build_head(SALTS[1])], files
     yield "record-none", "no record at home", journal((0, build_record(1))), {1: b"x" * 9000}
 
 

@@ -410,6 +410,9 @@ pub(crate) struct Scrub {
     /// Check the checksums only; finds decay, not malice
     #[arg(long)]
     pub(crate) without_keys: bool,
+    /// Open a volume whose journal or list of files is damaged with what there is, for good: what was synced last may be lost
+    #[arg(long)]
+    pub(crate) accept_damage: bool,
 }
 
 const EXIT_CODES: &str = "\

@@ -32,9 +32,18 @@ pub(crate) fn setup(opener: Opener, directory: FileDirectory, doing: &str) -> Vo
 ///
 /// # Errors
 /// Who has it open; a damaged journal; the keys.
-pub(crate) fn open(opener: Opener, path: &Path, doing: &str) -> Result<Volume, Failure> {
+pub(crate) fn open(
+    opener: Opener,
+    path: &Path,
+    doing: &str,
+    accept_damage: bool,
+) -> Result<Volume, Failure> {
     let directory = FileDirectory::open(path).map_err(Failure::io(path))?;
-    Volume::open(&setup(opener, directory, doing)).map_err(|error| Failure::from(error).about(path))
+    let setup = VolumeSetup {
+        accept_damage,
+        ..setup(opener, directory, doing)
+    };
+    Volume::open(&setup).map_err(|error| Failure::from(error).about(path))
 }
 
 /// What can be said of a volume without opening it.

@@ -24,6 +24,10 @@ pub fn open(volume: &Volume, name: &[u8]) -> Result<Database, OpenError> {
 /// # Errors
 /// As [`open`].
 pub fn open_with(builder: &Builder, volume: &Volume, name: &[u8]) -> Result<Database, OpenError> {
+    if name.ends_with(UNFINISHED) {
+        let what = "a database's name does not end in .unfinished: those that are being made are called so, and emptied when they are left over";
+        return Err(Error::Misuse { what }.into());
+    }
     match volume.open_file(name) {
         Ok(file) => Ok(builder.create_with_backend(VolumeBackend::new(file))?),
         Err(Error::NoSuchFile) => make(builder, volume, name),

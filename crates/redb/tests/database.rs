@@ -328,3 +328,16 @@ fn clock() -> UnixTime {
         nanos: 0,
     }
 }
+
+/// Goal: a database is not taken for what was left of the making of another.
+#[test]
+fn no_database_is_called_unfinished() {
+    let place = Place::new(Suite::One, 4096);
+    let volume = place.open();
+    let refused = open(&volume, b"a.unfinished").err();
+    assert!(matches!(
+        refused,
+        Some(OpenError::Volume(Error::Misuse { .. }))
+    ));
+    assert!(volume.file_names().unwrap().is_empty());
+}

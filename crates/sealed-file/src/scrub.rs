@@ -6,6 +6,7 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::file::SealedFile;
 use crate::geometry::Geometry;
+use crate::plaintext::Plaintext;
 
 /// What a scrub found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,7 +65,8 @@ pub(crate) fn scrub_batches(
         unwritten: extent.unwritten,
         bad: Vec::new(),
     };
-    let mut buffer = vec![0; (BATCH * size) as usize];
+    let mut buffer = Plaintext::default();
+    buffer.resize((BATCH * size) as usize);
     let mut page = 0;
     while page < total {
         let count = BATCH.min(total - page);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cofferdam_cipher::PageSize;
 use cofferdam_keys::Suite;
-use cofferdam_sealed_file::{Directory, Error, Part, Volume};
+use cofferdam_sealed_file::{Directory, Error, FileDirectory, LENGTH_MAX, Part, Volume};
 use cofferdam_tests::crash_directory::CrashDirectory;
 use cofferdam_tests::power_cut::Loss;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -155,6 +155,73 @@ fn a_volume_without_its_keyring_is_not_made_again() {
         std::fs::write(&path, &away).unwrap();
     }
     assert_eq!(all(&place.open().open_file(b"a").unwrap()), b"synced");
+}
+
+/// Goal: nobody's keyring but the one that is made becomes a new volume's, also when it lies there already.
+#[test]
+fn a_keyring_that_lies_there_is_not_taken_over() {
+    let planted = Place::new(Suite::One, 4096);
+    let dir = tempfile::tempdir().unwrap();
+    FileDirectory::create(dir.path()).unwrap();
+    let name = Part::Keyring.file_name();
+    std::fs::copy(planted.dir.path().join(&name), dir.path().join(&name)).unwrap();
+    let world = World::new(Suite::Two);
+    let directory = FileDirectory::open(dir.path()).unwrap();
+    let setup = world.setup(Arc::new(directory));
+    let page_size = PageSize::try_from(16384).unwrap();
+    let made = Volume::init(&setup, page_size);
+    assert!(matches!(made, Err(Error::Misuse { .. })), "{made:?}");
+    std::fs::remove_file(dir.path().join(&name)).unwrap();
+    Volume::init(&setup, page_size).unwrap();
+}
+
+/// Goal: what lies among the files and is none of them changes nothing, and a number that no file gets is not counted from.
+#[test]
+fn strange_files_change_nothing() {
+    let place = Place::new(Suite::One, 4096);
+    place.open().close().unwrap();
+    let files = place.dir.path().join("files");
+    for name in ["f", "0000000000000F00", "000000000000000000001", "readme"] {
+        std::fs::write(files.join(name), b"").unwrap();
+    }
+    assert_eq!(place.open().recovered().unknown_files, 0);
+    for number in [u64::MAX, u64::MAX - 1, 1 << 62, 1 << 61] {
+        let path = place.dir.path().join(Part::File(number).file_name());
+        std::fs::write(&path, b"").unwrap();
+        let mut setup = place.setup();
+        setup.accept_damage = true;
+        let opened = Volume::open(&setup).err();
+        assert!(
+            matches!(opened, Some(Error::CatalogueOld { .. })),
+            "{opened:?}"
+        );
+        std::fs::remove_file(path).unwrap();
+    }
+    place.open().create_file(b"a").unwrap();
+}
+
+/// Goal: a write that ends beyond the longest file changes nothing at all.
+#[test]
+fn a_write_that_is_too_long_seals_nothing() {
+    let place = Place::new(Suite::One, 4096);
+    let volume = place.open();
+    let file = volume.create_file(b"a").unwrap();
+    for hole in 0..40 {
+        file.write_at(b"x", hole * (64 << 20)).unwrap();
+        volume.sync().unwrap();
+    }
+    volume.bring_home().unwrap();
+    let before = (file.len().unwrap(), volume.statistics().bytes_homed);
+    for end in [u64::MAX, LENGTH_MAX + 1] {
+        assert!(matches!(file.write_at(b"x", end - 1), Err(Error::TooLong)));
+        assert!(matches!(file.set_len(end), Err(Error::TooLong)));
+    }
+    volume.sync().unwrap();
+    volume.bring_home().unwrap();
+    assert_eq!(
+        (file.len().unwrap(), volume.statistics().bytes_homed),
+        before
+    );
 }
 
 /// Goal: a file that is put in the place of another while both are open is never read as that one, by any of those who read at a time.

@@ -19,6 +19,11 @@ pub(crate) fn run(context: &Context, options: &Scrub) -> Result<ExitCode, Failur
     if volume::keyring(&path).is_some() {
         return scrub_volume::run(context, options, &path);
     }
+    if options.accept_damage {
+        return Err(Failure::usage(
+            "--accept-damage is for volumes; a database has no journal of ours",
+        ));
+    }
     store::slots(&path)?;
     let mut progress = Progress::new("scrubbing");
     let tell = |done, total| {

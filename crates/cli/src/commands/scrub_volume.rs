@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use cofferdam_sealed_file::{Error, Scrubbed, Volume};
+use cofferdam_sealed_file::{Error, Recovered, Scrubbed, Volume};
 use serde_json::{Value, json};
 
 use crate::args::Scrub;
@@ -16,24 +16,19 @@ use crate::volume;
 /// What was found of one file.
 struct File {
     name: String,
-    /// `None`: its record does not authenticate, so none of its pages can be found.
-    found: Option<Scrubbed>,
+    /// Or why none of its pages can be found, in words.
+    found: Result<Scrubbed, String>,
 }
 
 impl File {
     fn is_sound(&self) -> bool {
-        self.found
-            .as_ref()
-            .is_some_and(|found| found.bad.is_empty())
+        self.found.as_ref().is_ok_and(|found| found.bad.is_empty())
     }
 
     fn lines(&self) -> Vec<String> {
         match &self.found {
-            None => vec![format!(
-                "{}: its record was altered or made with another key; none of it opens",
-                self.name
-            )],
-            Some(found) => {
+            Err(why) => vec![format!("{}: {why}", self.name)],
+            Ok(found) => {
                 let line = |page| {
                     format!(
                         "{} page {page}: altered, or sealed with another key",
@@ -46,11 +41,10 @@ impl File {
     }
 
     fn json(&self) -> Value {
-        let bad: Option<Vec<u64>> = self
-            .found
-            .as_ref()
-            .map(|found| found.bad.iter().map(|page| page.as_u64()).collect());
-        json!({ "file": self.name, "record": self.found.is_some(), "bad": bad })
+        let found = self.found.as_ref();
+        let pages = |it: &Scrubbed| it.bad.iter().map(|page| page.as_u64()).collect();
+        let bad: Option<Vec<u64>> = found.ok().map(pages);
+        json!({ "file": self.name, "record": found.is_ok(), "why": found.err(), "bad": bad })
     }
 }
 
@@ -65,7 +59,7 @@ pub(crate) fn run(context: &Context, options: &Scrub, path: &Path) -> Result<Exi
         context.json,
         "opening every page of every file with its keys",
     );
-    let volume = volume::open(context.opener()?, path, "scrub")?;
+    let volume = volume::open(context.opener()?, path, "scrub", options.accept_damage)?;
     let about = |error| Failure::from(error).about(path);
     let names = volume.file_names().map_err(about)?;
     let mut progress = Progress::new("scrubbing");
@@ -74,8 +68,9 @@ pub(crate) fn run(context: &Context, options: &Scrub, path: &Path) -> Result<Exi
         files.push(look(&volume, name).map_err(about)?);
         let _ = progress.at(done as u64 + 1, names.len() as u64);
     }
+    let recovered = volume.recovered().clone();
     volume.close().map_err(about)?;
-    answer(path, &files).print(context.json)?;
+    answer(path, &files, &recovered).print(context.json)?;
     Ok(match files.iter().all(File::is_sound) {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(Exit::Integrity as u8),
@@ -87,24 +82,55 @@ fn look(volume: &Volume, name: &[u8]) -> Result<File, Error> {
         .open_file(name)
         .and_then(|file| file.scrub(|_, _| {}))
     {
-        Ok(found) => Some(found),
-        Err(Error::RecordAltered { .. }) => None,
+        Ok(found) => Ok(found),
+        Err(Error::RecordAltered { .. }) => {
+            Err("its record was altered or made with another key; none of it opens".to_owned())
+        }
+        // A disk that does not read one file may read the others.
+        Err(error @ Error::Io { .. }) => Err(error.to_string()),
         Err(error) => return Err(error),
     };
     let name = name.escape_ascii().to_string();
     Ok(File { name, found })
 }
 
-fn answer(path: &Path, files: &[File]) -> Answer {
+/// What the opening found that the files do not show.
+fn notes(recovered: &Recovered) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(damage) = &recovered.damage {
+        notes.push(format!(
+            "accepted: groups {} to {} of the journal are lost",
+            damage.first_missing,
+            damage.last_seen.max(damage.first_missing)
+        ));
+    }
+    if let Some(tail) = &recovered.ignored {
+        notes.push(format!(
+            "journal-{} ended in a group of {} bytes that was not whole: after a power cut or a kill nobody was told that it is durable; \
+             otherwise the disk has lost what was synced last",
+            tail.segment, tail.len
+        ));
+    }
+    if recovered.unknown_files > 0 {
+        notes.push(format!(
+            "{} files in the directory have no name and were not removed; they stay where they are, unused",
+            recovered.unknown_files
+        ));
+    }
+    notes
+}
+
+fn answer(path: &Path, files: &[File], recovered: &Recovered) -> Answer {
     let sum = |count: fn(&Scrubbed) -> u64| -> u64 {
         files
             .iter()
-            .filter_map(|file| file.found.as_ref().map(count))
+            .filter_map(|file| file.found.as_ref().ok().map(count))
             .sum()
     };
     let (pages, unwritten) = (sum(|it| it.pages), sum(|it| it.unwritten));
     let bad: Vec<&File> = files.iter().filter(|file| !file.is_sound()).collect();
     let mut lines: Vec<String> = bad.iter().flat_map(|file| file.lines()).collect();
+    lines.extend(notes(recovered));
     let verdict = match bad.len() {
         0 => "all sound".to_owned(),
         count => format!("{count} files are not sound"),
@@ -127,6 +153,7 @@ fn answer(path: &Path, files: &[File]) -> Answer {
             "pages": pages,
             "unwritten": unwritten,
             "bad": bad.iter().map(|file| file.json()).collect::<Value>(),
+            "notes": notes(recovered),
         }),
     }
 }

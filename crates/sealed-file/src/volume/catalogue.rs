@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cofferdam_keys::FileId;
+use zeroize::Zeroize;
 
 use super::group::u64_at;
 use super::journaled_disk::JournaledDisk;
 use crate::error::Error;
 use crate::file::SealedFile;
+use crate::plaintext::Plaintext;
 
 /// A name's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +34,8 @@ pub(crate) struct Catalogue {
 impl Catalogue {
     pub(crate) fn load(mut file: SealedFile<JournaledDisk>) -> Result<Catalogue, Error> {
         let len = file.len()?;
-        let mut bytes = vec![0; usize::try_from(len).map_err(|_| Error::CatalogueAltered)?];
+        let mut bytes = Plaintext::default();
+        bytes.resize(usize::try_from(len).map_err(|_| Error::CatalogueAltered)?);
         file.read_at(&mut bytes, 0)?;
         let mut catalogue = Catalogue {
             file,
@@ -52,7 +55,8 @@ impl Catalogue {
     fn parse(&mut self, bytes: &[u8]) -> Option<()> {
         let (head, mut rest) = bytes.split_at_checked(HEAD_LEN)?;
         self.next = u64_at(head, 16)?;
-        if head[..16] != HEAD || head[24..] != [0; 8] || self.next == 0 {
+        let next = 1..=NUMBER_MAX;
+        if head[..16] != HEAD || head[24..] != [0; 8] || !next.contains(&self.next) {
             return None;
         }
         while !rest.is_empty() {
@@ -62,14 +66,14 @@ impl Catalogue {
             rest = behind;
             let number = u64_at(entry, 8)?;
             let file_id = FileId::from_bytes(entry[16..].try_into().ok()?);
-            if number == 0 || entry[1] != 0 || entry[4..8] != [0; 4] {
+            if number == 0 || number >= NUMBER_MAX || entry[1] != 0 || entry[4..8] != [0; 4] {
                 return None;
             }
             match entry[0] {
                 NAMED => {
                     check_name(name).ok()?;
                     self.note(name, Named { number, file_id });
-                    self.next = self.next.max(number.checked_add(1)?);
+                    self.next = self.next.max(number + 1);
                 }
                 REMOVED if name_len == 0 && *file_id.as_bytes() == [0; 16] => {
                     (number < self.next).then_some(())?;
@@ -114,7 +118,7 @@ impl Catalogue {
     /// Gives a file this name and no other. Answers which file has lost it, and so is removed.
     pub(crate) fn name(&mut self, name: &[u8], file: Named) -> Result<Option<Named>, Error> {
         self.append(NAMED, name, file)?;
-        self.next = self.next.max(file.number.saturating_add(1));
+        self.next = self.next.max(file.number + 1);
         Ok(self.note(name, file))
     }
 
@@ -146,6 +150,7 @@ impl Catalogue {
 
     /// Takes over an entry. Answers which other file had the name.
     fn note(&mut self, name: &[u8], file: Named) -> Option<Named> {
+        self.removed.remove(&file.number);
         if let Some(before) = self.by_number.insert(file.number, name.to_vec()) {
             self.forget(&before);
         }
@@ -208,6 +213,16 @@ impl Catalogue {
     }
 }
 
+impl Drop for Catalogue {
+    fn drop(&mut self) {
+        // A fence takes the names as well.
+        for (mut name, _) in std::mem::take(&mut self.names) {
+            name.zeroize();
+        }
+        self.by_number.values_mut().for_each(Zeroize::zeroize);
+    }
+}
+
 fn nobody(number: u64) -> Named {
     Named {
         number,
@@ -243,6 +258,9 @@ fn put_entry(bytes: &mut Vec<u8>, kind: u8, name: &[u8], file: Named) {
 fn entry_len(name: &[u8]) -> u64 {
     (ENTRY_LEN + name.len()) as u64
 }
+
+/// No file has this number or a higher one.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 
 /// Longest name of a file, in bytes.
 pub const NAME_LEN_MAX: usize = 4096;

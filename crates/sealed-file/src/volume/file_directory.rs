@@ -5,6 +5,8 @@ use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, fallocate, fsync, openat, unlinkat};
 use rustix::io::Errno;
@@ -55,7 +57,8 @@ impl FileDirectory {
                 LOCK,
                 FILES,
             ];
-            if !ours.iter().any(|our| name == **our) {
+            // A file system of its own begins with a directory for what it may find again.
+            if !ours.iter().any(|our| name == **our) && name != "lost+found" {
                 return Err(ErrorKind::AlreadyExists.into());
             }
         }
@@ -166,14 +169,10 @@ impl Directory for FileDirectory {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(self.path.join(FILES))? {
             let name = entry?.file_name();
-            let number = name
-                .to_str()
-                .and_then(|it| u64::from_str_radix(it, 16).ok());
-            numbers.extend(number.filter(|it| {
-                Part::File(*it)
-                    .file_name()
-                    .ends_with(&*name.to_string_lossy())
-            }));
+            let name = name.to_string_lossy();
+            let number = u64::from_str_radix(&name, 16).ok();
+            // Nothing but the one way to write it.
+            numbers.extend(number.filter(|it| in_files(&Part::File(*it).file_name()) == name));
         }
         Ok(numbers)
     }
@@ -185,12 +184,16 @@ impl Directory for FileDirectory {
 
     fn lock(&self, holder: &str) -> Result<DirectoryLock> {
         let mut file = self.open_at(&self.dir, LOCK, OFlags::CREATE | OFlags::RDWR)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::new(ErrorKind::WouldBlock, who(file)));
+        // Somebody may only be looking who has it open.
+        for attempt in 1.. {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::new(ErrorKind::WouldBlock, who(file)));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
             }
-            Err(TryLockError::Error(error)) => return Err(error),
         }
         // For people only: the lock is the system's, and ends with the process whatever the file says.
         file.set_len(0)?;
@@ -239,3 +242,5 @@ impl Disk for DataDisk {
 const FILES: &str = "files";
 const LOCK: &str = "lock";
 const HOLDER_LEN_MAX: u64 = 1024;
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);

@@ -9,7 +9,6 @@ use super::setup::VolumeSetup;
 use super::{Volume, lock, recovery};
 use crate::error::Error;
 use crate::head::Head;
-use crate::probe::HeadCopy;
 
 impl Volume {
     /// Makes a volume in an empty directory: its keyring, and an empty journal.
@@ -27,9 +26,8 @@ impl Volume {
         let io = Error::io("making a volume");
         let keyring = setup.directory.create(Part::Keyring).map_err(io)?;
         let keyring: Arc<dyn crate::Disk> = keyring.into();
-        let never_used = recovery::never_used(&*setup.directory)?;
         let volume = match Head::read(&keyring)? {
-            Head::Empty if !never_used => {
+            Head::Empty if !recovery::is_unused(&*setup.directory)? => {
                 return Err(Error::Misuse {
                     what: "there are files or a journal of a volume in this directory, whose keyring file is away or empty: put that back",
                 });
@@ -40,9 +38,9 @@ impl Volume {
                     .create_store(&keyring, &setup.path, Some(page_size))?;
                 store.keys.store_id()
             }
-            // An attempt that ended between the keyring and the journal.
-            Head::Slots(_) if never_used && recovery::unfinished(&*setup.directory)? => {
-                HeadCopy::of(&keyring)?.store_id()
+            // Whose keyring it is, only a person can tell.
+            Head::Slots(_) if recovery::is_unfinished(&*setup.directory)? => {
+                return Err(unfinished());
             }
             Head::Slots(_) => {
                 return Err(Error::Misuse {
@@ -51,6 +49,15 @@ impl Volume {
             }
         };
         recovery::create_segments(&*setup.directory, volume)
+    }
+}
+
+/// There is a keyring without a journal. To take it over would be to trust whoever put it there with the keys; to replace it might be to lose
+/// one that a backup's files need.
+pub(super) fn unfinished() -> Error {
+    Error::Misuse {
+        what: "there is a keyring without a journal in this directory: the making of a volume ended early, or a restore did; \
+               put back the rest of the volume, or, if there never was one, remove `keyring` and make it again",
     }
 }
 

@@ -89,6 +89,9 @@ impl Volume {
         let keyring = setup.directory.open(Part::Keyring).map_err(io)?;
         let keyring: Arc<dyn crate::Disk> = keyring.ok_or_else(not_a_volume)?.into();
         let volume = HeadCopy::of(&keyring)?.store_id();
+        if !setup.accept_damage && recovery::is_unfinished(&*setup.directory)? {
+            return Err(making::unfinished());
+        }
         let recovered = recovery::recover(&*setup.directory, volume, setup.accept_damage)?;
         let terms = JournalTerms {
             volume,
@@ -211,6 +214,8 @@ impl Volume {
     /// # Errors
     /// [`Error::Io`], [`Error::Latched`].
     pub fn bring_home(&self) -> Result<(), Error> {
+        // What an attempt without success has left comes first, and alone.
+        self.shared.journal.go_home()?;
         self.shared.journal.go_home()
     }
 
@@ -249,29 +254,32 @@ impl Volume {
         let directory = &*setup.directory;
         let numbers = directory.files().map_err(Error::io("listing the files"))?;
         let look = |catalogue: &mut catalogue::Catalogue| {
-            let (removed, kept): (Vec<u64>, Vec<u64>) =
-                numbers.iter().partition(|it| catalogue.has_removed(**it));
+            let removed = |it: &&u64| catalogue.has_removed(**it);
+            let (removed, kept): (Vec<u64>, Vec<u64>) = numbers.iter().partition(removed);
             let unknown = kept.iter().filter(|it| !catalogue.has_number(**it));
             Ok((removed, unknown.count() as u64, catalogue.next_number()))
         };
         let (removed, unknown, next) = self.shared.catalogue(look)?;
         let newest = numbers.iter().copied().max().unwrap_or(0);
-        if newest >= next && !setup.accept_damage {
+        let beyond = newest >= catalogue::NUMBER_MAX / 2;
+        if newest >= next && (beyond || !setup.accept_damage) {
             return Err(Error::CatalogueOld { newest, next });
         }
         self.shared.journal.begin()?;
         if newest >= next {
-            let behind = newest.checked_add(1).ok_or(Error::CatalogueAltered)?;
             self.shared
-                .change(|catalogue, _| catalogue.skip_to(behind))?;
+                .change(|catalogue, _| catalogue.skip_to(newest + 1))?;
             self.sync()?;
         }
         self.recovered.unknown_files = unknown;
-        for number in removed {
-            let removed = directory.remove(Part::File(number));
-            removed.map_err(Error::io("removing a file that has no name"))?;
-        }
-        Ok(())
+        let remove = || {
+            removed
+                .iter()
+                .try_for_each(|number| directory.remove(Part::File(*number)))?;
+            // The catalogue may forget that they were removed.
+            directory.sync()
+        };
+        remove().map_err(Error::io("removing files that have no name"))
     }
 
     fn start_homer(&self) -> Result<JoinHandle<()>, Error> {

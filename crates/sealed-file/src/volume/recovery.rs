@@ -297,8 +297,8 @@ pub(super) fn begin_lives(
     Ok(salts)
 }
 
-/// Whether nothing was ever committed to a volume: its making ended early, and may be done again.
-pub(crate) fn never_used(directory: &dyn Directory) -> Result<bool, Error> {
+/// Whether nothing was ever committed to the volume of this directory, if there is one.
+pub(crate) fn is_unused(directory: &dyn Directory) -> Result<bool, Error> {
     let look = || {
         for index in 0..2 {
             let segment = directory.open(Part::Segment(index))?;
@@ -312,13 +312,13 @@ pub(crate) fn never_used(directory: &dyn Directory) -> Result<bool, Error> {
     look().map_err(Error::io("looking for a journal"))
 }
 
-/// Whether a segment has no head yet. A length without one is what a power cut leaves of the making.
-pub(crate) fn unfinished(directory: &dyn Directory) -> Result<bool, Error> {
+/// Whether the making of a volume ended before its journal was there. A segment without a head is what a power cut leaves of that.
+pub(crate) fn is_unfinished(directory: &dyn Directory) -> Result<bool, Error> {
     let headless = |index| -> io::Result<bool> {
         let segment = directory.open(Part::Segment(index))?;
         let head = segment.map_or(Ok(None), |disk| SegmentHead::load(&*disk))?;
         Ok(head.is_none())
     };
     let look = || Ok(headless(0)? || headless(1)?);
-    look().map_err(Error::io("looking for a journal"))
+    Ok(is_unused(directory)? && look().map_err(Error::io("looking for a journal"))?)
 }

@@ -17,7 +17,8 @@ pub struct VolumeSetup {
     pub path: PathBuf,
     /// Where its keys come from.
     pub opener: Arc<Opener>,
-    /// How many bytes a segment of the journal takes; there are two. The same again is used in memory at most.
+    /// How many bytes a segment of the journal takes; there are two. What they hold, and what is to be written next, is in memory as well: about
+    /// four times as much at most.
     pub journal_len: u64,
     /// When what is in the journal is brought home.
     pub homing: Homing,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use cofferdam_keys::{Holder, Lease};
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     layers: Arc<Layers>,
     pub(super) store: Mutex<Option<Store>>,
     lease: OnceLock<Arc<Lease>>,
+    /// Counts operations.
+    uses: AtomicU32,
     pub(super) catalogue: Mutex<Option<Catalogue>>,
     pub(super) open: Mutex<HashMap<u64, Weak<Opened>>>,
     this: Weak<Shared>,
@@ -54,6 +56,7 @@ impl Shared {
             layers,
             store: Mutex::new(None),
             lease: OnceLock::new(),
+            uses: AtomicU32::new(0),
             catalogue: Mutex::new(None),
             open: Mutex::new(HashMap::new()),
             this: this.clone(),
@@ -76,10 +79,12 @@ impl Shared {
     /// The store with its keys; unlocked anew when a fence has passed. No lock may be held: it may take as long as vaults do, and
     /// the fence may come on this very thread.
     pub(super) fn store(&self) -> Result<Store, Error> {
-        if let Some(lease) = self.lease.get()
-            && lease.admit().is_err()
-        {
-            lease.admit_now()?;
+        if let Some(lease) = self.lease.get() {
+            let uses = self.uses.fetch_add(1, Ordering::Relaxed);
+            // The lease has a thread of its own that looks at the time; should it not, nothing is served much longer.
+            if uses.is_multiple_of(USES_PER_LOOK) || lease.admit().is_err() {
+                lease.admit_now()?;
+            }
         }
         self.store_without_asking()
     }
@@ -127,25 +132,24 @@ impl Shared {
         change: impl FnOnce(&mut Catalogue, &mut Step) -> Result<R, Error>,
     ) -> Result<R, Error> {
         self.journal.make_way()?;
-        let (store, mut guard) = self.unlocked_catalogue()?;
+        let (store, catalogue) = self.unlocked_catalogue()?;
         let mut step = Step {
             store,
             staged: Vec::new(),
             removed: Vec::new(),
         };
-        let catalogue = guard.as_mut().expect("it was just loaded");
-        let result = change(catalogue, &mut step).and_then(|done| {
-            // An open file leaves the list after its removal is published.
-            catalogue.compact_if_worth_it(|number| lock(&self.open).contains_key(&number))?;
-            self.publish(&step)?;
-            Ok(done)
-        });
-        if result.is_err() {
-            // Nothing of it counts. The catalogue is loaded again as it was before.
-            self.layers.discard(Stage::Staged);
-            *guard = None;
-        }
-        result
+        let mut changing = Changing {
+            catalogue,
+            layers: &self.layers,
+            published: false,
+        };
+        let catalogue = changing.catalogue.as_mut().expect("it was just loaded");
+        let done = change(catalogue, &mut step)?;
+        // An open file leaves the list after its removal is published.
+        catalogue.compact_if_worth_it(|number| lock(&self.open).contains_key(&number))?;
+        self.publish(&step)?;
+        changing.published = true;
+        Ok(done)
     }
 
     fn publish(&self, step: &Step) -> Result<(), Error> {
@@ -257,6 +261,23 @@ impl Shared {
     }
 }
 
+/// The catalogue while it is changed.
+struct Changing<'a> {
+    catalogue: MutexGuard<'a, Option<Catalogue>>,
+    layers: &'a Layers,
+    published: bool,
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        if !self.published {
+            // Nothing of it counts. The catalogue is loaded again as it was before.
+            self.layers.discard(Stage::Staged);
+            *self.catalogue = None;
+        }
+    }
+}
+
 /// What a change of the catalogue does to files.
 pub(super) struct Step {
     /// The volume's keys.
@@ -270,3 +291,6 @@ pub(super) struct Step {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Operations between two looks at the time.
+const USES_PER_LOOK: u32 = 64;

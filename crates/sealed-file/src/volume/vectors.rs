@@ -7,7 +7,7 @@ use cofferdam_keys::StoreId;
 
 use super::directory::{Directory, Part};
 use super::file_directory::FileDirectory;
-use super::recovery::recover;
+use super::recovery::{begin_lives, recover};
 use crate::error::Error;
 
 #[test]
@@ -23,7 +23,7 @@ fn every_journal_vector_brings_home_what_another_implementation_found() {
             vector.one("accept-damage") == "yes",
         );
         match (vector.one("expect"), found) {
-            ("accepted", Ok(_)) => {
+            ("accepted", Ok(found)) => {
                 recovered += 1;
                 assert_eq!(
                     homes(&directory),
@@ -31,14 +31,21 @@ fn every_journal_vector_brings_home_what_another_implementation_found() {
                     "{}",
                     path.display()
                 );
-                let again = recover(&directory, vector.store(), false);
-                assert_eq!(again.expect("a recovered journal is sound").groups, 0);
-                assert_eq!(
-                    homes(&directory),
-                    vector.files("after."),
-                    "{}",
-                    path.display()
-                );
+                let sound = "a recovered journal is sound";
+                let accept = found.damage.is_some();
+                // An opening that is refused then finds the same again; one that succeeds gives the journal up.
+                for (groups, accept) in [(found.groups, accept), (0, false)] {
+                    let again = recover(&directory, vector.store(), accept).expect(sound);
+                    assert_eq!(again.groups, groups, "{}", path.display());
+                    let (home, checksum) = (again.sequence, again.checksum);
+                    assert_eq!(
+                        homes(&directory),
+                        vector.files("after."),
+                        "{}",
+                        path.display()
+                    );
+                    begin_lives(&directory, vector.store(), home, checksum).expect(sound);
+                }
             }
             ("rejected", Err(error)) => {
                 refused += 1;

@@ -8,6 +8,7 @@ use super::shared::Shared;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::file::SealedFile;
+use crate::geometry::LENGTH_MAX;
 use crate::scrub::{Extent, Scrubbed, scrub_batches};
 
 /// A file of a volume. Any number of threads may use it, and open it as often as they like.
@@ -86,6 +87,10 @@ impl VolumeFile {
         len: u64,
         change: impl Fn(&mut Sealed) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        // Nothing is sealed for a write that cannot be.
+        if offset.checked_add(len).is_none_or(|end| end > LENGTH_MAX) {
+            return Err(Error::TooLong);
+        }
         let mut done = false;
         while !done {
             self.change(
