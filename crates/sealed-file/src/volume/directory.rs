@@ -64,7 +64,8 @@ pub trait Directory: Send + Sync {
     /// What the system reports.
     fn remove(&self, part: Part) -> Result<()>;
 
-    /// Sets space aside for the first `len` bytes of a part, whose length stays as it is; where that cannot be, it does nothing.
+    /// Brings a part to `len` bytes at least, with zeros behind what it has, so that writing there later finds its place taken; where that
+    /// is of no use, it does nothing.
     ///
     /// # Errors
     /// What the system reports, [`std::io::ErrorKind::StorageFull`] above all.
