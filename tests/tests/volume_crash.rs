@@ -1,5 +1,5 @@
 //! A volume loses power at any moment; afterwards it holds exactly what it held at one moment, not before the last sync that was
-//! acknowledged.
+//! acknowledged (V1, V2, V3).
 //!
 //! `COFFERDAM_SEED` replays a run, `COFFERDAM_CRASH_POINTS` sets how many moments are tried.
 

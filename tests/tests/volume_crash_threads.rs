@@ -1,4 +1,4 @@
-//! Several threads use one volume, whose journal goes home in the background, and the power goes at some moment.
+//! Several threads use one volume, whose journal goes home in the background, and the power goes at some moment (V1, V6).
 //!
 //! Each thread has files of its own, for which its history says what they may hold; and all write to one file that is cut to
 //! nothing now and then. Operations are numbered when they begin and when they end. What is there afterwards must be a prefix: an

@@ -1,5 +1,5 @@
 //! Every operation of a volume's directory fails once: the caller is told, nothing more is acknowledged than is true, and when the
-//! volume is opened again it holds what was synced last, or what was done since, up to some moment.
+//! volume is opened again it holds what was synced last, or what was done since, up to some moment (V4).
 
 #[path = "volume/world.rs"]
 mod world;

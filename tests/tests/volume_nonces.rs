@@ -1,4 +1,4 @@
-//! No subkey and IV seal two pages: not in copies of a volume that go on side by side, not after a backup was restored, not after a fork.
+//! No subkey and IV seal two pages: not in copies of a volume that go on side by side, not after a backup was restored, not after a fork (V5).
 //!
 //! Every frame that is written is taken apart. A subkey is its DEK and salt; under two layers only the outer slot can be read without keys.
 

@@ -2,17 +2,17 @@
 //!
 //! # Why redb is safe on it
 //!
-//! redb's design document (`docs/design.md`, "Assumptions about underlying media", redb 4.6) assumes three things. The invariants are
-//! those at the head of `crates/sealed-file/src/volume/mod.rs`.
+//! redb's design document (`docs/design.md`, "Assumptions about underlying media", redb 4.6) assumes three things. V1 to V4 are
+//! invariants of `crates/sealed-file/src/volume/mod.rs`.
 //!
 //! 1. *A byte is written completely or not at all*: redb commits by changing one byte of its header. Here that byte is in a sealed page, and
 //!    the page with its tags is replaced as a whole. A [`VolumeFile::write_at`] of up to [`ATOMIC_LEN_MAX`] bytes is published to the
-//!    journal as one operation, and what is durable is a prefix of the operations (invariant 1): after a power cut the journal's group with the
-//!    new frame and its record is there by its checksum, and is replayed, or is not, and the old frame is untouched at home (invariant 2). A frame
-//!    torn on its way home is written again by recovery, because the group outlives the homing (invariant 3). So the byte, and the whole header with it,
+//!    journal as one operation, and what is durable is a prefix of the operations (V1): after a power cut the journal's group with the
+//!    new frame and its record is there by its checksum, and is replayed, or is not, and the old frame is untouched at home (V2). A frame
+//!    torn on its way home is written again by recovery, because the group outlives the homing (V3). So the byte, and the whole header with it,
 //!    is the old or the new one, and never a page that does not open.
 //! 2. *After a sync, writes are durable*: [`VolumeFile::sync`] returns when the group that holds them was written and synced. After a failed
-//!    one every later write and sync fails (invariant 4), so redb is never told that something is durable which is not.
+//!    one every later write and sync fails (V4), so redb is never told that something is durable which is not.
 //! 3. *Power-safe overwrite: a write changes no byte beside it*: a write of some bytes of a page does seal the rest of the page anew, which on a plain
 //!    disk would put it at risk. By 1 the page is the old frame or the new one, and both have the same bytes beside the write. A write
 //!    longer than [`ATOMIC_LEN_MAX`] is several operations, each with that property.

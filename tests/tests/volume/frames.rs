@@ -1,4 +1,4 @@
-//! Every frame that reaches a volume's directory, in the journal and at home, taken apart by docs/format.md alone.
+//! Every frame that reaches a volume's directory, in the journal and at home, taken apart by docs/format.md alone (V7).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};

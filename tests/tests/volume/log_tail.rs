@@ -14,7 +14,7 @@ use cofferdam_tests::random::{Random, seed};
 
 use crate::world::{World, clock};
 
-/// Goal: records that were synced are there, whatever becomes of the write that puts others behind them in the same page. The same cuts
+/// Goal (V1): records that were synced are there, whatever becomes of the write that puts others behind them in the same page. The same cuts
 /// lose records when the sealed file lies on the disk itself.
 #[test]
 fn records_before_a_torn_page_are_there() {

@@ -14,7 +14,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use crate::world::World;
 use crate::{Place, all};
 
-/// Goal: a new file has no bytes, whatever authentic bytes lie where it will.
+/// Goal (V5): a new file has no bytes, whatever authentic bytes lie where it will.
 #[test]
 fn a_new_file_takes_nothing_over_that_lies_in_its_place() {
     for homed in [false, true] {
@@ -89,7 +89,7 @@ fn files_that_an_old_catalogue_does_not_know_are_not_removed() {
     assert_eq!(volume.file_names().unwrap().len(), 3);
 }
 
-/// Goal: an opening that is refused for an old keyring file costs nothing that was synced, once the right one is back.
+/// Goal (V3): an opening that is refused for an old keyring file costs nothing that was synced, once the right one is back.
 #[test]
 fn an_old_keyring_does_not_use_the_journal_up() {
     let place = Place::new(Suite::One, 4096);

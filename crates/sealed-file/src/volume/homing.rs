@@ -69,6 +69,7 @@ impl Journal {
         };
         let _watch = Watch(self);
         let done = self.bring(&retiring).and_then(|homed| {
+            // V3.
             let salt = self.begin_life(&retiring).map_err(Trouble::Failed)?;
             Ok((homed, salt))
         });
@@ -135,6 +136,7 @@ impl Journal {
                 files: std::mem::take(&mut state.unhomed),
                 removed: std::mem::take(&mut state.unhomed_removed),
             };
+            // V2: only what is durable in the journal goes on.
             for file in retiring.files.values() {
                 file.advance(Stage::Committed, Stage::Homing);
             }

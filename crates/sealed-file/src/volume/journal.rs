@@ -159,7 +159,7 @@ impl Journal {
         self.changed.notify_all();
     }
 
-    /// Makes everything that was published durable: one write and one sync, shared by all who call meanwhile.
+    /// Makes everything that was published durable (V1): one write and one sync, shared by all who call meanwhile.
     ///
     /// # Errors
     /// [`Error::Io`] for the caller whose write or sync failed, [`Error::Latched`] for everybody else from then on.
@@ -226,6 +226,7 @@ impl Journal {
         state.committing = false;
         self.changed.notify_all();
         if let Err(source) = written {
+            // V4.
             state.latched = true;
             return Err(Error::Io {
                 doing: "writing the journal",

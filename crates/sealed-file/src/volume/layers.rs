@@ -23,7 +23,7 @@ pub(crate) enum Stage {
     Staged = 4,
 }
 
-/// One file of a volume.
+/// One file of a volume. All bytes here are sealed (V7).
 pub(crate) struct Layers {
     number: u64,
     homes: Arc<Homes>,

@@ -1,18 +1,18 @@
 //! A volume: a directory of sealed files with one keyring and one redo journal.
 //!
-//! Invariants:
+//! Invariants, cited as V1 to V7 (ARCHITECTURE.md lists where each is kept and tested):
 //!
-//! 1. What is durable is a prefix of the operations, over all files, in the order in which they were published; it holds everything
-//!    published before a sync that was acknowledged.
-//! 2. No byte of a file's home changes before the group that says so is durable in the journal.
-//! 3. A segment begins a new life only when everything in it is durable at home.
-//! 4. After a write or sync of the journal or a home failed, nothing is published any more, and nothing that was not durable before is
-//!    acknowledged; what is in memory stays readable. A home that cannot be opened or has no room is tried again.
-//! 5. A file's number is never used twice, and a file cut to nothing has another `file_id` from then on: no frame of a former life
-//!    is ever read. The catalogue alone stays the same file when it is written anew.
-//! 6. An operation is published under the locks that it was staged under: nobody publishes a part of it. A file that has lost its name
-//!    stays until that is published.
-//! 7. What is in memory here is sealed. A fence takes the keys and the plaintext, and leaves this on its way to the disk.
+//! - V1. What is durable is a prefix of the operations, over all files, in the order in which they were published; it holds everything
+//!   published before a sync that was acknowledged.
+//! - V2. No byte of a file's home changes before the group that says so is durable in the journal.
+//! - V3. A segment begins a new life only when everything in it is durable at home, and the list of files fits the files.
+//! - V4. After a write or sync of the journal or a home failed, nothing is published any more, and nothing that was not durable before is
+//!   acknowledged; what is in memory stays readable. A home that cannot be opened or has no room is tried again.
+//! - V5. A file's number is never used twice, and a file cut to nothing has another `file_id` from then on: no frame of a former life
+//!   is ever read. The catalogue alone stays the same file when it is written anew.
+//! - V6. An operation is published under the locks that it was staged under: nobody publishes a part of it. A file that has lost its name
+//!   stays until that is published.
+//! - V7. What is in memory here is sealed. A fence takes the keys and the plaintext, and leaves this on its way to the disk.
 
 mod catalogue;
 mod claims;
@@ -265,6 +265,7 @@ impl Volume {
         if newest >= next && (beyond || !setup.accept_damage) {
             return Err(Error::CatalogueOld { newest, next });
         }
+        // V3.
         self.shared.journal.begin()?;
         if newest >= next {
             self.shared

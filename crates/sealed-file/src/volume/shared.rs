@@ -153,7 +153,7 @@ impl Shared {
     }
 
     fn publish(&self, step: &Step) -> Result<(), Error> {
-        // Whoever has a file open that loses its name keeps it until then. None of them may go before this is published: what their
+        // V6. Whoever has a file open that loses its name keeps it until then. None of them may go before this is published: what their
         // going removes would be gone before the name was.
         let lookup = |file: &Named| {
             let opened = lock(&self.open).get(&file.number).and_then(Weak::upgrade);
@@ -218,7 +218,7 @@ impl Shared {
         Ok(opened)
     }
 
-    /// Cuts a file to nothing. It is another file afterwards, with the same name: no page that it had opens any more.
+    /// Cuts a file to nothing. It is another file afterwards, with the same name: no page that it had opens any more (V5).
     pub(super) fn empty(&self, opened: &Arc<Opened>) -> Result<(), Error> {
         let emptied = self.change(|catalogue, step| {
             let mut staging = opened.staging();
