@@ -75,6 +75,7 @@ impl Journal {
         });
         let mut state = self.state();
         self.changed.notify_all();
+        self.work.notify_all();
         state.homing_failed = done.is_err();
         let ((pieces, bytes), salt) = match done {
             Ok(done) => done,
@@ -215,11 +216,11 @@ impl Journal {
             if std::mem::take(&mut state.commit_wanted) {
                 return Some(Work::Commit);
             }
-            // After a failure it is tried again by whoever needs the room, and is told then.
-            if state.end >= self.limit / 2 && !state.homing_failed {
+            if state.has_work(self.limit) {
                 return Some(Work::Home);
             }
-            state = self.wait(state);
+            let woken = self.work.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

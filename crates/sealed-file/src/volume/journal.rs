@@ -30,6 +30,8 @@ pub(crate) struct Journal {
     /// Nothing that waits for a disk is done under it.
     state: Mutex<State>,
     pub(super) changed: Condvar,
+    /// For whoever brings layers home in the background: to be woken by each commit would cost it two switches of threads.
+    pub(super) work: Condvar,
     /// Held by whoever brings layers home.
     pub(super) homing: Mutex<()>,
     /// The process that opened the volume.
@@ -72,6 +74,7 @@ impl Journal {
             monotonic: terms.monotonic,
             state: Mutex::new(State::after(recovered)),
             changed: Condvar::new(),
+            work: Condvar::new(),
             homing: Mutex::new(()),
             process: std::process::id(),
         })
@@ -156,7 +159,7 @@ impl Journal {
             return;
         }
         self.state().commit_wanted = true;
-        self.changed.notify_all();
+        self.work.notify_all();
     }
 
     /// Makes everything that was published durable (V1): one write and one sync, shared by all who call meanwhile.
@@ -228,6 +231,7 @@ impl Journal {
         if let Err(source) = written {
             // V4.
             state.latched = true;
+            self.work.notify_all();
             return Err(Error::Io {
                 doing: "writing the journal",
                 source,
@@ -238,6 +242,9 @@ impl Journal {
         state.sequence = head.sequence;
         state.previous = checksum;
         state.statistics.commits += 1;
+        if state.has_work(self.limit) {
+            self.work.notify_all();
+        }
         for (number, file) in dirty {
             file.advance(Stage::Committing, Stage::Committed);
             state.unhomed.insert(number, file);
@@ -268,6 +275,7 @@ impl Journal {
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.changed.notify_all();
+        self.work.notify_all();
     }
 
     pub(crate) fn statistics(&self) -> VolumeStatistics {
@@ -313,6 +321,7 @@ impl Drop for Watch<'_> {
             state.latched = true;
             state.committing = false;
             self.0.changed.notify_all();
+            self.0.work.notify_all();
         }
     }
 }

@@ -78,6 +78,11 @@ impl State {
         }
     }
 
+    /// Whether a segment is full enough to be brought home. After a failure it is tried again by whoever needs the room, and is told then.
+    pub(super) fn has_work(&self, limit: u64) -> bool {
+        self.end >= limit / 2 && !self.homing_failed
+    }
+
     pub(super) fn is_clean(&self) -> bool {
         self.dirty.is_empty() && self.removed.is_empty()
     }
