@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cofferdam_sealed_file::{Error, Volume};
+use cofferdam_sealed_file::{Attributes, Error, NodeKind, TOP_DIRECTORY, Volume};
 
 use crate::random::Random;
 
-/// Names and contents.
+/// Names and contents. A directory is a name with a slash behind it, and no content.
 pub type Model = BTreeMap<Vec<u8>, Arc<Vec<u8>>>;
 
 /// Something that is done to a volume.
@@ -23,6 +23,12 @@ pub enum VolumeStep {
     Rename(Vec<u8>, Vec<u8>),
     /// Removes a file.
     Remove(Vec<u8>),
+    /// Makes a directory at the top.
+    MakeDirectory(Vec<u8>),
+    /// Renames a directory at the top, with all that is in it.
+    MoveDirectory(Vec<u8>, Vec<u8>),
+    /// Removes a directory at the top with nothing in it.
+    RemoveDirectory(Vec<u8>),
     /// Asks for durability.
     Sync,
     /// Brings the journal home.
@@ -56,6 +62,20 @@ impl VolumeStep {
             VolumeStep::Remove(name) => {
                 model.remove(name);
             }
+            VolumeStep::MakeDirectory(name) => {
+                model.insert(inside(name), Arc::default());
+            }
+            VolumeStep::MoveDirectory(from, to) => {
+                let (from, to) = (inside(from), inside(to));
+                let below = model.extract_if(.., |name, _| name.starts_with(&from));
+                let moved: Model = below
+                    .map(|(name, file)| ([&to, &name[from.len()..]].concat(), file))
+                    .collect();
+                model.extend(moved);
+            }
+            VolumeStep::RemoveDirectory(name) => {
+                model.remove(&inside(name));
+            }
             VolumeStep::Sync | VolumeStep::BringHome => {}
         }
     }
@@ -73,6 +93,11 @@ impl VolumeStep {
             VolumeStep::SetLen(name, len) => volume.open_file(name)?.set_len(*len),
             VolumeStep::Rename(from, to) => volume.rename_file(from, to),
             VolumeStep::Remove(name) => volume.remove_file(name),
+            VolumeStep::MakeDirectory(name) => volume
+                .make_directory(TOP_DIRECTORY, name, Attributes::default())
+                .map(|_| ()),
+            VolumeStep::MoveDirectory(from, to) => volume.rename_file(from, to),
+            VolumeStep::RemoveDirectory(name) => volume.remove_directory(TOP_DIRECTORY, name),
             VolumeStep::Sync => volume.sync(),
             VolumeStep::BringHome => volume.bring_home(),
         }
@@ -94,7 +119,10 @@ pub fn steps(random: &mut Random, count: usize) -> Vec<VolumeStep> {
 }
 
 fn some_steps(random: &mut Random, model: &Model) -> Vec<VolumeStep> {
-    let names: Vec<&Vec<u8>> = model.keys().collect();
+    if random.chance(8) {
+        return directory_steps(random, model);
+    }
+    let names: Vec<&Vec<u8>> = model.keys().filter(|it| !it.ends_with(b"/")).collect();
     if names.is_empty() || (names.len() < 6 && random.chance(12)) {
         let name = name(random);
         return match model.contains_key(&name) {
@@ -163,6 +191,31 @@ fn some_steps(random: &mut Random, model: &Model) -> Vec<VolumeStep> {
     }
 }
 
+/// Something with one of two directories.
+fn directory_steps(random: &mut Random, model: &Model) -> Vec<VolumeStep> {
+    let (one, other) = match random.chance(50) {
+        true => (b"directory".to_vec(), b"moved".to_vec()),
+        false => (b"moved".to_vec(), b"directory".to_vec()),
+    };
+    let place = inside(&one);
+    if !model.contains_key(&place) {
+        return vec![VolumeStep::MakeDirectory(one)];
+    }
+    let mut file = place.clone();
+    file.push(b'f' + random.below(3) as u8);
+    let count = model.keys().filter(|it| it.starts_with(&place)).count();
+    match random.below(4) {
+        0 if count == 1 => vec![VolumeStep::RemoveDirectory(one)],
+        1 if !model.contains_key(&inside(&other)) => vec![VolumeStep::MoveDirectory(one, other)],
+        _ if model.contains_key(&file) => vec![VolumeStep::Remove(file)],
+        _ => vec![VolumeStep::Create(file)],
+    }
+}
+
+fn inside(directory: &[u8]) -> Vec<u8> {
+    [directory, b"/"].concat()
+}
+
 fn write(random: &mut Random, name: Vec<u8>, at: u64, size: usize) -> VolumeStep {
     VolumeStep::Write(name, at, Arc::new(random.bytes(size)))
 }
@@ -191,6 +244,11 @@ pub fn contents(volume: &Volume) -> Result<Model, Error> {
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
         model.insert(name, Arc::new(bytes));
+    }
+    for (name, _, kind) in volume.entries(TOP_DIRECTORY)? {
+        if kind == NodeKind::Directory {
+            model.insert(inside(&name), Arc::default());
+        }
     }
     Ok(model)
 }

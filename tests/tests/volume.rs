@@ -2,6 +2,8 @@
 
 #[path = "volume/damage.rs"]
 mod damage;
+#[path = "volume/directories.rs"]
+mod directories;
 #[path = "volume/fence.rs"]
 mod fence;
 #[path = "volume/log_tail.rs"]

@@ -190,8 +190,8 @@ fn work(volume: &Volume, directory: &CrashDirectory, thread: u64, mut random: Ra
         // Somebody has the file open that loses its name.
         if random.chance(30) {
             let (new, name) = (
-                format!("{thread}/new").into_bytes(),
-                format!("{thread}/replaced"),
+                format!("{thread}:new").into_bytes(),
+                format!("{thread}:replaced"),
             );
             let bytes = Arc::new(random.bytes(100));
             log.perform(volume, directory, VolumeStep::Create(new.clone()));
@@ -215,13 +215,16 @@ fn spanned(directory: &CrashDirectory, work: impl FnOnce()) -> Span {
 
 /// The same step on files that only this thread uses.
 fn owned_by(thread: u64, step: VolumeStep) -> VolumeStep {
-    let own = |name: Vec<u8>| [format!("{thread}/").as_bytes(), &name].concat();
+    let own = |name: Vec<u8>| [format!("{thread}:").as_bytes(), &name].concat();
     match step {
         VolumeStep::Create(name) => VolumeStep::Create(own(name)),
         VolumeStep::Write(name, at, bytes) => VolumeStep::Write(own(name), at, bytes),
         VolumeStep::SetLen(name, len) => VolumeStep::SetLen(own(name), len),
         VolumeStep::Rename(from, to) => VolumeStep::Rename(own(from), own(to)),
         VolumeStep::Remove(name) => VolumeStep::Remove(own(name)),
+        VolumeStep::MakeDirectory(name) => VolumeStep::MakeDirectory(own(name)),
+        VolumeStep::MoveDirectory(from, to) => VolumeStep::MoveDirectory(own(from), own(to)),
+        VolumeStep::RemoveDirectory(name) => VolumeStep::RemoveDirectory(own(name)),
         step @ (VolumeStep::Sync | VolumeStep::BringHome) => step,
     }
 }
@@ -231,7 +234,7 @@ fn look_on(volume: &Volume, over: &AtomicBool, mut random: Random) {
     let mut held: Vec<VolumeFile> = Vec::new();
     while !over.load(Ordering::Relaxed) {
         let name = match random.chance(70) {
-            true => format!("{}/replaced", random.below(THREADS)).into_bytes(),
+            true => format!("{}:replaced", random.below(THREADS)).into_bytes(),
             false => random.pick(&volume.file_names().unwrap()).clone(),
         };
         match volume.open_file(&name) {
@@ -333,7 +336,7 @@ impl Log {
 }
 
 fn files_of(found: &Model, thread: usize) -> Model {
-    let prefix = format!("{thread}/").into_bytes();
+    let prefix = format!("{thread}:").into_bytes();
     let own = found.iter().filter(|(name, _)| name.starts_with(&prefix));
     own.map(|(name, bytes)| (name.clone(), bytes.clone()))
         .collect::<BTreeMap<_, _>>()

@@ -64,12 +64,20 @@ pub enum Error {
         /// What, as a sentence.
         what: &'static str,
     },
+    /// A directory of the volume would be moved into itself.
+    IntoItself,
+    /// It is a directory of the volume, and should be a file.
+    IsDirectory,
     /// A file of the volume has this name already.
     NameTaken,
     /// The volume has no file of this name.
     NoSuchFile,
     /// A name of a file has 1 to 4096 bytes, of which none is zero.
     NotAName,
+    /// It should be a directory of the volume, and is none.
+    NotDirectory,
+    /// There is something in the directory of the volume.
+    NotEmpty,
     /// The bytes are not a sealed file: there is no keyring at their head.
     NotSealed {
         /// They are a plain SQLite database.
@@ -150,6 +158,10 @@ impl fmt::Display for Error {
                 "the volume's journal is older than its files (file {file:016x} is newer): somebody put back an old one; nothing was \
                  changed. Put back the journal that belongs to these files, or restore the whole volume from one backup"
             ),
+            Error::IntoItself => f.write_str("a directory cannot be moved into itself"),
+            Error::IsDirectory => f.write_str("it is a directory of the volume, and no file"),
+            Error::NotDirectory => f.write_str("it is no directory of the volume"),
+            Error::NotEmpty => f.write_str("the directory of the volume is not empty"),
             Error::NameTaken => f.write_str("the volume has a file of this name already"),
             Error::NoSuchFile => f.write_str("the volume has no file of this name"),
             Error::NotAName => f.write_str("a name has 1 to 4096 bytes, and none of them is zero"),

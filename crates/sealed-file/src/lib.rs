@@ -39,7 +39,8 @@ pub use probe::{HeadCopy, reason_code};
 pub use record::FileKind;
 pub use scrub::{Scrubbed, scrub, scrub_without_keys};
 pub use volume::{
-    ATOMIC_LEN_MAX, Claim, Directory, DirectoryLock, FileClaim, FileDirectory, Homing, IgnoredTail,
-    JournalDamage, NAME_LEN_MAX, Part, Recovered, Volume, VolumeFile, VolumeSetup,
+    ATOMIC_LEN_MAX, Attributes, Claim, Directory, DirectoryLock, Existing, FileClaim,
+    FileDirectory, Homing, IgnoredTail, JournalDamage, NAME_LEN_MAX, Node, NodeKind, Part,
+    Recovered, TARGET_LEN_MAX, TOP_DIRECTORY, Time, Volume, VolumeFile, VolumeSetup,
     VolumeStatistics,
 };

@@ -14,12 +14,16 @@
 //!   stays until that is published.
 //! - V7. What is in memory here is sealed. A fence takes the keys and the plaintext, and leaves this on its way to the disk.
 
+mod attributes;
 mod catalogue;
 mod claims;
 mod damage;
+mod directories;
 mod directory;
+mod entry;
 mod extents;
 mod file_directory;
+mod files;
 mod group;
 mod holder;
 mod homes;
@@ -36,6 +40,7 @@ mod segment;
 mod setup;
 mod shared;
 mod statistics;
+mod tree;
 #[cfg(test)]
 mod vectors;
 mod volume_file;
@@ -50,17 +55,18 @@ use crate::probe::HeadCopy;
 
 pub(crate) use group::{Group, GroupWriter};
 
-pub use catalogue::NAME_LEN_MAX;
+pub use attributes::{Attributes, Node, NodeKind, Time};
 pub use claims::{Claim, FileClaim};
 pub use damage::{IgnoredTail, JournalDamage};
+pub use directories::{Existing, TOP_DIRECTORY};
 pub use directory::{Directory, DirectoryLock, Part};
+pub use entry::{NAME_LEN_MAX, TARGET_LEN_MAX};
 pub use file_directory::FileDirectory;
 pub use recovery::Recovered;
 pub use setup::{Homing, VolumeSetup};
 pub use statistics::VolumeStatistics;
 pub use volume_file::{ATOMIC_LEN_MAX, VolumeFile};
 
-use catalogue::{Named, check_name};
 use directory::DirectoryLock as Lock;
 use homing::Work;
 use journal::{Journal, JournalTerms};
@@ -120,87 +126,6 @@ impl Volume {
         &self.recovered
     }
 
-    /// Opens a file.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchFile`], [`Error::RecordAltered`], [`Error::Fenced`], [`Error::Io`].
-    pub fn open_file(&self, name: &[u8]) -> Result<VolumeFile, Error> {
-        let opened = self.shared.catalogue(|catalogue| {
-            let named = catalogue.find(name).ok_or(Error::NoSuchFile)?;
-            self.shared.opened(catalogue, named)
-        })?;
-        let file = self.handle(opened);
-        // What is wrong with a file is told when it is opened.
-        file.len()?;
-        Ok(file)
-    }
-
-    /// Makes a file of no bytes under a name that no file has. It is durable after the next sync.
-    ///
-    /// # Errors
-    /// [`Error::NameTaken`], [`Error::NotAName`], [`Error::Fenced`], [`Error::Io`].
-    pub fn create_file(&self, name: &[u8]) -> Result<VolumeFile, Error> {
-        check_name(name)?;
-        let opened = self.shared.change(|catalogue, step| {
-            if catalogue.find(name).is_some() {
-                return Err(Error::NameTaken);
-            }
-            let number = catalogue.next_number();
-            let nobody = Named {
-                number,
-                file_id: cofferdam_keys::FileId::random()?,
-            };
-            let opened = self.shared.made(catalogue, nobody)?;
-            step.staged.push(opened.layers.clone());
-            let mut staging = opened.staging();
-            let file_id = staging.make_record(&step.store)?;
-            // Nobody else has it: what becomes of it is up to the step.
-            staging.keep();
-            catalogue.name(name, Named { number, file_id })?;
-            Ok(opened)
-        })?;
-        Ok(self.handle(opened))
-    }
-
-    /// Removes a file. Whoever has it open goes on using it.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchFile`], [`Error::Fenced`], [`Error::Io`].
-    pub fn remove_file(&self, name: &[u8]) -> Result<(), Error> {
-        self.shared.change(|catalogue, step| {
-            step.removed.push(catalogue.remove(name)?);
-            Ok(())
-        })
-    }
-
-    /// Gives a file another name. A file that has it is removed by that: whoever looks finds one or the other, also after a
-    /// power cut.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchFile`], [`Error::NotAName`], [`Error::Fenced`], [`Error::Io`].
-    pub fn rename_file(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        check_name(to)?;
-        self.shared.change(|catalogue, step| {
-            let named = catalogue.find(from).ok_or(Error::NoSuchFile)?;
-            if from != to {
-                step.removed.extend(catalogue.name(to, named)?);
-            }
-            Ok(())
-        })
-    }
-
-    /// The names of all files, in the order of their bytes.
-    ///
-    /// # Errors
-    /// [`Error::Fenced`], [`Error::Io`].
-    pub fn file_names(&self) -> Result<Vec<Vec<u8>>, Error> {
-        let names = |it: &mut catalogue::Catalogue| Ok(it.names().map(<[u8]>::to_vec).collect());
-        let names = self.shared.catalogue(names)?;
-        // What was read before the gate closed may have been on its way here when it did.
-        self.shared.admit()?;
-        Ok(names)
-    }
-
     /// Makes durable everything that was done so far.
     ///
     /// # Errors
@@ -254,10 +179,11 @@ impl Volume {
         let directory = &*setup.directory;
         let numbers = directory.files().map_err(Error::io("listing the files"))?;
         let look = |catalogue: &mut catalogue::Catalogue| {
-            let removed = |it: &&u64| catalogue.has_removed(**it);
-            let (removed, kept): (Vec<u64>, Vec<u64>) = numbers.iter().partition(removed);
-            let unknown = kept.iter().filter(|it| !catalogue.has_number(**it));
-            Ok((removed, unknown.count() as u64, catalogue.next_number()))
+            let tree = catalogue.tree();
+            let (removed, kept): (Vec<u64>, Vec<u64>) =
+                numbers.iter().partition(|it| tree.has_removed(**it));
+            let unknown = kept.iter().filter(|it| !tree.has_file(**it));
+            Ok((removed, unknown.count() as u64, tree.next()))
         };
         let (removed, unknown, next) = self.shared.catalogue(look)?;
         let newest = numbers.iter().copied().max().unwrap_or(0);

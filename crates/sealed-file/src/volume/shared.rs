@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use cofferdam_keys::{Holder, Lease};
+use cofferdam_keys::{FileId, Holder, Lease};
 
-use super::catalogue::{Catalogue, Named};
+use super::catalogue::Catalogue;
 use super::directory::DirectoryLock;
+use super::entry::Entry;
 use super::journal::Journal;
 use super::journaled_disk::JournaledDisk;
 use super::layers::{Layers, Stage};
@@ -155,9 +156,9 @@ impl Shared {
     fn publish(&self, step: &Step) -> Result<(), Error> {
         // V6. Whoever has a file open that loses its name keeps it until then. None of them may go before this is published: what their
         // going removes would be gone before the name was.
-        let lookup = |file: &Named| {
-            let opened = lock(&self.open).get(&file.number).and_then(Weak::upgrade);
-            (file.number, opened)
+        let lookup = |number: &u64| {
+            let opened = lock(&self.open).get(number).and_then(Weak::upgrade);
+            (*number, opened)
         };
         let removed: Vec<(u64, Option<Arc<Opened>>)> = step.removed.iter().map(lookup).collect();
         let gone = removed.iter().filter(|(_, opened)| opened.is_none());
@@ -188,33 +189,35 @@ impl Shared {
     }
 
     /// The shared part of a file's handles.
-    pub(super) fn opened(&self, catalogue: &Catalogue, file: Named) -> Result<Arc<Opened>, Error> {
-        let opened = lock(&self.open).get(&file.number).and_then(Weak::upgrade);
+    pub(super) fn opened(&self, catalogue: &Catalogue, number: u64) -> Result<Arc<Opened>, Error> {
+        let file_id = catalogue.tree().file_id(number);
+        let file_id = file_id.ok_or(Error::NoSuchFile)?;
+        let opened = lock(&self.open).get(&number).and_then(Weak::upgrade);
         if let Some(opened) = opened {
             return Ok(opened);
         }
-        let layers = self.journal.file(file.number);
+        let layers = self.journal.file(number);
         let layers = layers.map_err(Error::io("opening a file"))?;
-        self.enter(catalogue, file, layers)
+        self.enter(catalogue, file_id, layers)
     }
 
     /// The same for a file that is being made.
-    pub(super) fn made(&self, catalogue: &Catalogue, file: Named) -> Result<Arc<Opened>, Error> {
-        let layers = Layers::make(&self.journal.homes, file.number);
-        self.enter(catalogue, file, Arc::new(layers))
+    pub(super) fn made(&self, catalogue: &Catalogue, number: u64) -> Result<Arc<Opened>, Error> {
+        let layers = Layers::make(&self.journal.homes, number);
+        self.enter(catalogue, FileId::random()?, Arc::new(layers))
     }
 
     fn enter(
         &self,
         catalogue: &Catalogue,
-        file: Named,
+        file_id: FileId,
         layers: Arc<Layers>,
     ) -> Result<Arc<Opened>, Error> {
         let size = catalogue.page_size().ok_or(Error::CatalogueAltered)?;
         let this = self.this.upgrade().expect("its caller holds the volume");
-        let opened = Opened::new(&this, layers, file.file_id, size, catalogue.slot_count());
+        let opened = Opened::new(&this, layers, file_id, size, catalogue.slot_count());
         let opened = Arc::new(opened);
-        lock(&self.open).insert(file.number, Arc::downgrade(&opened));
+        lock(&self.open).insert(opened.number, Arc::downgrade(&opened));
         Ok(opened)
     }
 
@@ -230,8 +233,9 @@ impl Shared {
             file.set_len(0)?;
             let file_id = staging.make_record(&step.store)?;
             let number = opened.number;
-            if let Some(name) = catalogue.name_of(number) {
-                catalogue.name(&name, Named { number, file_id })?;
+            // One that has no name is open here alone, and nobody looks for it again.
+            if catalogue.tree().has_file(number) {
+                catalogue.append(vec![Entry::File { number, file_id }])?;
             }
             step.staged.push(opened.layers.clone());
             Ok(Some(staging))
@@ -285,7 +289,7 @@ pub(super) struct Step {
     /// Files with something staged.
     pub(super) staged: Vec<Arc<Layers>>,
     /// Files that have lost their name.
-    pub(super) removed: Vec<Named>,
+    pub(super) removed: Vec<u64>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
